@@ -1,0 +1,1 @@
+"""Measures and statistics: outcomes of evaluations, metrics, intervals, diagnostics."""

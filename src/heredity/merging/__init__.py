@@ -1,0 +1,1 @@
+"""Several parents' weights become one child."""

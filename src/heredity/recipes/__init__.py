@@ -1,0 +1,1 @@
+"""Recipes: a YAML file describes a population, a task and a way to evolve it."""

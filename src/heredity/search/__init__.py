@@ -1,0 +1,1 @@
+"""What varies and selects: spaces, ask-tell searchers, selection."""

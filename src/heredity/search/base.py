@@ -1,0 +1,102 @@
+"""The contract of search: spaces where candidates live, and ask-tell searchers over them.
+
+Fitness is always maximised; a loss is negated by the caller. An outcome is a float or one of
+`heredity.evaluation.outcome.{Ok, Failed, Pending}`: a NaN is a failure and never wins; when every candidate of a
+batch failed, `tell` raises. Tells may come in parts and out of order.
+Source: the family contract in the specification of arXiv 1712.06567.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import numpy as np
+
+from heredity.evaluation.outcome import Failed, Ok, Outcome, Pending, outcome_of
+
+X = TypeVar("X")
+Told: TypeAlias = float | Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[X]):
+    """One point to evaluate: a running number and its value."""
+
+    id: int
+    value: X
+
+
+class Space(ABC, Generic[X]):
+    """Where candidates live."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> X:
+        """Draw a candidate."""
+
+    @abstractmethod
+    def mutate(self, x: X, rng: np.random.Generator) -> X:
+        """A changed copy of `x`."""
+
+    @abstractmethod
+    def crossover(self, a: X, b: X, rng: np.random.Generator) -> X:
+        """A mixture of `a` and `b`."""
+
+    @abstractmethod
+    def valid(self, x: X) -> bool:
+        """Whether `x` belongs to the space."""
+
+
+class Searcher(ABC, Generic[X]):
+    """Ask for candidates, tell what they were worth. State is explicit and serialisable."""
+
+    @abstractmethod
+    def ask(self, n: int | None = None) -> list[Candidate[X]]:
+        """Propose candidates; `n` defaults to the searcher's natural batch."""
+
+    @abstractmethod
+    def tell(self, candidates: Sequence[Candidate[X]], outcomes: Sequence[Told]) -> None:
+        """Report outcomes; higher is better.
+
+        Raises:
+            ValueError: lengths differ, or a candidate was never asked.
+            EvaluationFailed: every candidate of a completed batch failed.
+        """
+
+    @property
+    @abstractmethod
+    def best(self) -> tuple[Candidate[X], float] | None:
+        """The best candidate told so far with its fitness; None before the first success."""
+
+    @abstractmethod
+    def state_dict(self) -> Mapping[str, Any]:
+        """Everything needed to go on exactly: plain numbers, strings, lists, dicts and numpy arrays."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict()` of a searcher with the same configuration."""
+
+
+def fitness_of(told: Told, metric: str | None = None) -> float | None:
+    """The number to maximise in an outcome; None when it failed.
+
+    Args:
+        told: a float or an outcome; a float that is NaN or infinite counts as failed.
+        metric: which value of an `Ok` with several to read.
+
+    Raises:
+        ValueError: the outcome is pending, or holds several values and `metric` names none of them.
+    """
+    outcome = outcome_of(told) if isinstance(told, (int, float)) else told
+    if isinstance(outcome, Pending):
+        raise ValueError("a pending evaluation cannot be told; tell it when it has ended")
+    if isinstance(outcome, Failed):
+        return None
+    assert isinstance(outcome, Ok)
+    if metric is not None:
+        return outcome[metric]
+    if len(outcome.values) != 1:
+        raise ValueError(f"name the metric to maximise, one of {sorted(outcome.values)}")
+    return next(iter(outcome.values.values()))

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 # Resolved on first use: importing heredity must not import torch.
-_LAZY = {
-    name: "heredity.lab"
-    for name in ("Architecture", "Context", "Lab", "Model", "Operator", "Probe", "Request", "architecture")
-}
+_LAZY = dict.fromkeys(
+    ("Architecture", "Context", "Lab", "Model", "Operator", "Probe", "Request", "architecture"), "heredity.lab"
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -65,8 +65,7 @@ def check_compatible(
             has, lacks = (labels[0], label) if missing else (label, labels[0])
             more = len(missing) + len(extra) - 1
             raise MergeError(
-                f"keys differ: {has} has {key!r}, {lacks} has not"
-                + (f" (and {more} more differences)" if more else "")
+                f"keys differ: {has} has {key!r}, {lacks} has not" + (f" (and {more} more differences)" if more else "")
             )
         for key, tensor in first.items():
             if tensor.shape != other[key].shape:

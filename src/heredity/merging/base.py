@@ -10,8 +10,9 @@ Source: the family contract in the specification of arXiv 2403.13187.
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -24,7 +25,11 @@ Weights: TypeAlias = Mapping[str, Tensor]
 
 
 class Merger(ABC):
-    """Several models of one architecture become one. Configuration lives in the constructor."""
+    """Several models of one architecture become one. Configuration lives in the constructor.
+
+    The contract suite `heredity.testing.mergers` asks a merger for tiny `examples`, for the number of models it merges
+    and for laws that it does not keep, with the reason.
+    """
 
     @abstractmethod
     def merge(self, models: Sequence[Weights], *, base: Weights | None = None) -> StateDict:
@@ -38,6 +43,19 @@ class Merger(ABC):
             MergeError: keys, shapes or dtypes differ, or a base is needed and missing.
             NonFinite: a parent holds NaN or infinity.
         """
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[str, Merger]]:
+        """Names and tiny instances for the contract suite; by default one, made without arguments."""
+        return [(cls.__name__, cls())]
+
+    def model_counts(self) -> tuple[int, int | None]:
+        """The fewest and the most models that can be merged; None is no limit."""
+        return 1, None
+
+    def exceptions(self) -> Mapping[str, str]:
+        """Laws of the contract suite that this merger does not keep, by the name of the check, each with its reason."""
+        return {}
 
 
 def check_compatible(
@@ -87,9 +105,23 @@ def _vocabulary_hint(key: str) -> str:
 
 def check_finite(tensor: Tensor, name: str, owner: str) -> None:
     """Raise `NonFinite` naming the tensor and its owner when a floating tensor holds NaN or infinity."""
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        bad = int((~torch.isfinite(tensor)).sum())
+    if not tensor.is_floating_point():
+        return
+    flat = tensor.detach().reshape(-1)
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    bad = 0
+    for start in range(0, flat.numel(), 1 << 20):
+        chunk = flat[start : start + (1 << 20)]
+        # a sum keeps NaN and infinity and is cheaper than a look at every value, which is left to doubtful chunks
+        if not math.isfinite(float(chunk.sum(dtype=wide))):
+            bad += int((~torch.isfinite(chunk)).sum())
+    if bad:
         raise NonFinite(f"{owner} has {bad} non-finite values in {name!r}")
+
+
+def same_tensor(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape and dtype hold the same values."""
+    return (a.data_ptr() == b.data_ptr() and a.stride() == b.stride() and a.device == b.device) or torch.equal(a, b)
 
 
 def tensor_generator(seed: int, *names: str | int) -> torch.Generator:

@@ -9,7 +9,7 @@ Source: the family contract in the specification of arXiv 1712.06567.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -54,7 +54,10 @@ class Searcher(ABC, Generic[X]):
 
     @abstractmethod
     def ask(self, n: int | None = None) -> list[Candidate[X]]:
-        """Propose candidates; `n` defaults to the searcher's natural batch."""
+        """Propose at most `n` candidates, by default the searcher's natural batch.
+
+        Fewer come back, possibly none, when a searcher that works in generations first has to be told of those out.
+        """
 
     @abstractmethod
     def tell(self, candidates: Sequence[Candidate[X]], outcomes: Sequence[Told]) -> None:
@@ -76,7 +79,11 @@ class Searcher(ABC, Generic[X]):
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict()` of a searcher with the same configuration."""
+        """Continue from `state_dict()` of a searcher with the same configuration.
+
+        Candidates that had been asked and not told are out still: they may be told, and a searcher that works in
+        generations hands them out again.
+        """
 
 
 def fitness_of(told: Told, metric: str | None = None) -> float | None:
@@ -100,3 +107,21 @@ def fitness_of(told: Told, metric: str | None = None) -> float | None:
     if len(outcome.values) != 1:
         raise ValueError(f"name the metric to maximise, one of {sorted(outcome.values)}")
     return next(iter(outcome.values.values()))
+
+
+def told_pairs(
+    candidates: Sequence[Candidate[X]], outcomes: Sequence[Told], open_ids: Collection[int], metric: str | None
+) -> dict[int, float | None]:
+    """Fitness (None when failed) by candidate id.
+
+    Raises:
+        ValueError: lengths differ, a candidate was not asked or is told twice, or an outcome is pending.
+    """
+    if len(candidates) != len(outcomes):
+        raise ValueError(f"{len(candidates)} candidates were told with {len(outcomes)} outcomes")
+    told: dict[int, float | None] = {}
+    for candidate, outcome in zip(candidates, outcomes, strict=True):
+        if candidate.id not in open_ids or candidate.id in told:
+            raise ValueError(f"candidate {candidate.id} was never asked, or has been told before")
+        told[candidate.id] = fitness_of(outcome, metric)
+    return told

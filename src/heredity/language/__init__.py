@@ -1,0 +1,1 @@
+"""Language models: scoring them on tasks of text."""

@@ -1,0 +1,212 @@
+"""Write a safetensors checkpoint in any order and from any thread, and let its folder appear only when it is whole.
+
+Source: the safetensors format and the Hugging Face layout of sharded models (`model.safetensors.index.json`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heredity.errors import MergeError
+from heredity.merging.checkpoint import DTYPES, MAX_TRANSFER
+
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    array: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return memoryview(array)
+
+
+@dataclass(slots=True)
+class _Shard:
+    file: Path
+    names: list[str]
+    payload: int
+    start: int = 0
+    descriptor: int = -1
+
+
+class CheckpointWriter:
+    """Write tensors of known names, types and shapes to their final place, in any order and from any thread.
+
+    Args:
+        folder: an existing folder.
+        tensors: name, dtype and shape of every tensor, in the order that decides which shard holds it.
+        max_shard_size: bytes of tensors per file; a larger tensor has a file alone.
+        metadata: string pairs for every file; `finish` may replace values, but not by longer ones.
+
+    Raises:
+        MergeError: the disk cannot hold it, or a dtype has no safetensors code.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tensors: Sequence[tuple[str, torch.dtype, tuple[int, ...]]],
+        *,
+        max_shard_size: int,
+        metadata: Mapping[str, str],
+    ) -> None:
+        self.folder = folder
+        self._specs = {name: (dtype, shape) for name, dtype, shape in tensors}
+        self._offsets: dict[str, tuple[int, int]] = {}  # descriptor, absolute offset
+        self._shards = self._split(max_shard_size)
+        self.nbytes = sum(shard.payload for shard in self._shards)
+        with name_disk_errors(self.folder, self.nbytes):
+            if os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize < self.nbytes:
+                raise OSError(errno.ENOSPC, "no space left")
+            for shard in self._shards:
+                # The header is written last, when the metadata is known; its length is settled now.
+                shard.start = len(self._header(shard, metadata))
+                shard.descriptor = os.open(shard.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+                position = shard.start
+                for name in shard.names:
+                    self._offsets[name] = (shard.descriptor, position)
+                    position += self._size(name)
+
+    def _size(self, name: str) -> int:
+        dtype, shape = self._specs[name]
+        return prod(shape) * dtype.itemsize
+
+    def _split(self, limit: int) -> list[_Shard]:
+        groups: list[_Shard] = []
+        for name in self._specs:
+            size = self._size(name)
+            if not groups or (groups[-1].names and groups[-1].payload + size > limit):
+                groups.append(_Shard(Path(), [], 0))
+            groups[-1].names.append(name)
+            groups[-1].payload += size
+        for number, shard in enumerate(groups, 1):
+            name = "model.safetensors" if len(groups) == 1 else f"model-{number:05d}-of-{len(groups):05d}.safetensors"
+            shard.file = self.folder / name
+            # Wide types first keeps every tensor aligned, as readers that map the file expect.
+            shard.names.sort(key=lambda key: -self._specs[key][0].itemsize)
+        return groups
+
+    def _header(self, shard: _Shard, metadata: Mapping[str, str]) -> bytes:
+        header: dict[str, Any] = {"__metadata__": dict(metadata)}
+        position = 0
+        for name in shard.names:
+            dtype, shape = self._specs[name]
+            if dtype not in _CODES:
+                raise MergeError(f"{name!r} has type {dtype}, which safetensors cannot hold")
+            end = position + self._size(name)
+            header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [position, end]}
+            position = end
+        text = json.dumps(header, separators=(",", ":")).encode()
+        length = max(len(text) + -len(text) % 8, shard.start - 8)
+        return length.to_bytes(8, "little") + text.ljust(length)
+
+    def write(self, name: str, tensor: Tensor, *, row: int = 0) -> None:
+        """Write a tensor, or the rows of it that begin at `row`, to its place.
+
+        Raises:
+            MergeError: the type or shape is not the announced one, or the disk is full.
+        """
+        dtype, shape = self._specs[name]
+        if tensor.dtype != dtype or (tensor.shape[1:] if shape else tensor.shape) != shape[1:]:
+            raise MergeError(
+                f"{name!r} was announced as {dtype} {shape} and came as {tensor.dtype} {tuple(tensor.shape)}"
+            )
+        descriptor, position = self._offsets[name]
+        if row:
+            position += row * (self._size(name) // shape[0])
+        data = _bytes(tensor)
+        with name_disk_errors(self.folder, self.nbytes):
+            done = 0
+            while done < len(data):
+                done += os.pwrite(descriptor, data[done : done + MAX_TRANSFER], position + done)
+            # Starts writing back at once, so that the final fsync has little left to wait for.
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, position, len(data), os.POSIX_FADV_DONTNEED)
+
+    def finish(self, metadata: Mapping[str, str]) -> list[Path]:
+        """Write headers and the index, sync everything to disk, and return the files written."""
+        files = [shard.file for shard in self._shards]
+        with name_disk_errors(self.folder, self.nbytes):
+            for shard in self._shards:
+                header = self._header(shard, metadata)
+                if len(header) != shard.start:
+                    raise MergeError("the metadata grew after the writer was made")
+                os.pwrite(shard.descriptor, header, 0)
+                os.fsync(shard.descriptor)
+            self.close()
+            if len(files) > 1:
+                index = self.folder / "model.safetensors.index.json"
+                where = {name: shard.file.name for shard in self._shards for name in sorted(shard.names)}
+                value = {"metadata": {"total_size": self.nbytes}, "weight_map": where}
+                index.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+                files.append(index)
+        return files
+
+    def close(self) -> None:
+        """Close the files, finished or not."""
+        for shard in self._shards:
+            if shard.descriptor >= 0:
+                os.close(shard.descriptor)
+                shard.descriptor = -1
+
+
+@contextlib.contextmanager
+def name_disk_errors(folder: Path, needed: int) -> Iterator[None]:
+    """Turn errors of writing into `MergeError`, one sentence each.
+
+    Args:
+        folder: where is written, a hidden folder beside the real one.
+        needed: bytes of weights, for the message.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            reason = "a file may not grow that large" if error.errno == errno.EFBIG else "the disk is full"
+            raise MergeError(f"cannot write {needed:,} bytes of weights to {folder.parent}: {reason}") from None
+        raise MergeError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def fresh_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A hidden folder beside `out` that takes its name when the block ends well, and vanishes otherwise.
+
+    Raises:
+        MergeError: `out` holds files and `overwrite` is not set, or it is not a folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise MergeError(f"{out} is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise MergeError(f"{out} already holds files; choose another folder or pass overwrite (--overwrite)")
+    mark = secrets.token_hex(4)
+    part, old = (out.parent / f".{out.name}.{mark}.{end}" for end in ("part", "old"))
+    try:
+        part.mkdir(parents=True)
+        try:
+            yield part
+            if out.exists():
+                out.rename(old)
+            part.rename(out)
+        except BaseException:
+            if old.exists() and not out.exists():
+                old.rename(out)
+            raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        descriptor = os.open(out.parent, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    except OSError as error:
+        raise MergeError(f"cannot write {out}: {error.strerror}") from None

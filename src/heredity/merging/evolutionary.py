@@ -1,0 +1,346 @@
+"""Evolutionary merging in parameter space: search how to merge, one weight and density per layers, model and filter.
+
+As in `heredity.merging.genome`, searching and applying are apart: `MergeSpace` turns vectors into recipes, `RecipeSearcher`
+asks for recipes and is told their worth, `EvolutionaryMerger` applies them to weights in memory.
+Source: arXiv 2403.13187, section 3.1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heredity.errors import MergeError, NonFinite
+from heredity.evaluation.outcome import Failed, Outcome
+from heredity.merging.base import Merger, StateDict, Weights, check_compatible, check_finite
+from heredity.merging.layers import layer_groups
+from heredity.merging.mergers import merger_for
+from heredity.merging.methods import method_for
+from heredity.merging.recipe import MergeRecipe, Table
+from heredity.search.base import Candidate, Searcher, Space, Told, fitness_of
+from heredity.search.cma import CMA
+
+Vector: TypeAlias = NDArray[np.float64]
+Score: TypeAlias = Callable[[StateDict], float | Outcome]
+
+
+@dataclass(frozen=True)
+class MergeSpace(Space[Vector]):
+    """Vectors that are merge recipes: weights [group, model, filter], then, where they are searched, densities likewise.
+
+    Attributes:
+        models: how many models are merged.
+        groups, filters: name patterns, see `heredity.merging.layers`; `MergeSpace.of` finds the groups.
+        method: a row of `heredity.merging.methods`.
+        allow_negative: weights keep their sign; else the weight is |g|, so that the search never meets a wall at 0.
+        densities: search densities; default wherever the method has some.
+        normalize, lam: overrides of the method, as in the recipe.
+        limit: `sample` draws weights up to this; decoding takes any finite vector.
+    """
+
+    models: int
+    groups: tuple[str, ...] = ("",)
+    filters: tuple[str, ...] = ("",)
+    method: str = "dare_ties"
+    allow_negative: bool = False
+    densities: bool | None = None
+    normalize: bool | None = None
+    lam: float = 1.0
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.models < 1:
+            raise MergeError(f"a merge needs at least one model, got models={self.models}")
+        takes_density = "density" in method_for(self.method).takes
+        if self.densities is None:
+            object.__setattr__(self, "densities", takes_density)
+        elif self.densities and not takes_density:
+            raise MergeError(f"{self.method} keeps every entry: there is no density to search")
+        self.decode(self.x0)  # a space that cannot make a recipe is refused at once
+
+    @classmethod
+    def of(
+        cls,
+        models: Sequence[Weights],
+        method: str = "dare_ties",
+        *,
+        granularity: int = 1,
+        filters: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> MergeSpace:
+        """The space for given models; only the names of their tensors are read.
+
+        Args:
+            granularity: successive layers that share numbers; 0 gives one group for the whole network.
+            filters: patterns of tensor kinds with numbers of their own; default one for all.
+        """
+        if not models:
+            raise MergeError("nothing to merge: the list of models is empty")
+        groups = layer_groups(models[0], granularity) if granularity else ("",)
+        return cls(len(models), groups, tuple(filters or ("",)), method, **settings)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[group, model, filter]."""
+        return len(self.groups), self.models, len(self.filters)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return math.prod(self.shape) * (2 if self.densities else 1)
+
+    @property
+    def x0(self) -> Vector:
+        """Where the search starts: weights 1/N, densities 1."""
+        return self.start([1 / self.models] * self.models)
+
+    @property
+    def bounds(self) -> tuple[Vector, Vector]:
+        """The box that `sample` draws from."""
+        low, high = self._joined(-self.limit if self.allow_negative else 0.0, 0.0), self._joined(self.limit, 1.0)
+        return low, high
+
+    def start(self, weights: Sequence[float], density: float = 1.0) -> Vector:
+        """The vector of one weight per model in every group and filter, such as an individual's mixture of founders."""
+        if len(weights) != self.models:
+            raise MergeError(f"need {self.models} weights, one per model, got {len(weights)}")
+        return self._joined(np.broadcast_to(np.asarray(weights, float)[None, :, None], self.shape), density)
+
+    def decode(self, x: Vector) -> MergeRecipe:
+        """The recipe of a vector [dim].
+
+        Raises:
+            MergeError: wrong length, or NaN or infinity.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        if x.shape != (self.dim,) or not np.isfinite(x).all():
+            raise MergeError(f"a recipe of this space needs {self.dim} finite numbers, got shape {x.shape}")
+        size = math.prod(self.shape)
+        weight = x[:size] if self.allow_negative else np.abs(x[:size])
+        density = np.clip(np.abs(x[size:]), 0, 1) if self.densities else None
+        return MergeRecipe(
+            self.method,
+            _table(weight.reshape(self.shape)),
+            groups=self.groups,
+            filters=self.filters,
+            density=None if density is None else _table(density.reshape(self.shape)),
+            normalize=self.normalize,
+            lam=self.lam,
+        )
+
+    def sample(self, rng: np.random.Generator) -> Vector:
+        """Uniform in the box."""
+        low, high = self.bounds
+        return rng.uniform(low, high)
+
+    def mutate(self, x: Vector, rng: np.random.Generator) -> Vector:
+        """Add N(0, (1/6)²) to every coordinate, the first spread of the paper's search."""
+        return x + rng.normal(0, 1 / 6, self.dim)
+
+    def crossover(self, a: Vector, b: Vector, rng: np.random.Generator) -> Vector:
+        """Every coordinate from one of the two."""
+        return np.where(rng.random(self.dim) < 0.5, a, b)
+
+    def valid(self, x: Vector) -> bool:
+        """Whether `decode` accepts it."""
+        return np.shape(x) == (self.dim,) and bool(np.isfinite(x).all())
+
+    def _joined(self, weight: float | Vector, density: float) -> Vector:
+        parts = [np.broadcast_to(np.asarray(weight, float), self.shape).reshape(-1)]
+        if self.densities:
+            parts.append(np.full(math.prod(self.shape), float(density)))
+        return np.concatenate(parts)
+
+
+def _table(values: Vector) -> Table:
+    return tuple(tuple(tuple(float(x) for x in row) for row in group) for group in values)
+
+
+class RecipeSearcher(Searcher[MergeRecipe]):
+    """A searcher of vectors, seen as a searcher of recipes; it never touches weights.
+
+    Args:
+        space: what the vectors mean.
+        vectors: default CMA-ES from `start` with σ0 = 1/6 and `population` 4 + ⌊3 ln n⌋.
+        start: where CMA-ES starts; default the space's x0. Not beside `vectors`.
+        sigma0: first spread of CMA-ES.
+        seed: of CMA-ES.
+        metric: the value of an outcome to maximise, where it has several.
+    """
+
+    def __init__(
+        self,
+        space: MergeSpace,
+        vectors: Searcher[Vector] | None = None,
+        *,
+        start: Vector | None = None,
+        sigma0: float = 1 / 6,
+        population: int | None = None,
+        seed: int = 0,
+        metric: str | None = None,
+    ) -> None:
+        if vectors is not None and start is not None:
+            raise ValueError("give either a searcher of vectors or a start, not both")
+        self.space = space
+        self.vectors: Searcher[Vector] = vectors or CMA(
+            *(space.dim, sigma0, space.x0 if start is None else start), population=population, seed=seed, metric=metric
+        )
+        self._out: dict[int, Candidate[Vector]] = {}
+
+    def ask(self, n: int | None = None) -> list[Candidate[MergeRecipe]]:
+        """Recipes to evaluate."""
+        asked = self.vectors.ask(n)
+        self._out |= {candidate.id: candidate for candidate in asked}
+        return [Candidate(candidate.id, self.space.decode(candidate.value)) for candidate in asked]
+
+    def tell(self, candidates: Sequence[Candidate[MergeRecipe]], outcomes: Sequence[Told]) -> None:
+        """Report outcomes to the searcher of vectors."""
+        unknown = [candidate.id for candidate in candidates if candidate.id not in self._out]
+        if unknown:
+            raise ValueError(f"candidate {unknown[0]} was never asked, or has been told before")
+        self.vectors.tell([self._out[candidate.id] for candidate in candidates], outcomes)
+        for candidate in candidates:
+            del self._out[candidate.id]
+
+    @property
+    def best(self) -> tuple[Candidate[MergeRecipe], float] | None:
+        """The best recipe told so far."""
+        best = self.vectors.best
+        return None if best is None else (Candidate(best[0].id, self.space.decode(best[0].value)), best[1])
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The state of the searcher of vectors, and what is out."""
+        return {
+            "vectors": self.vectors.state_dict(),
+            "out": [[candidate.id, candidate.value.tolist()] for candidate in self._out.values()],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue."""
+        self.vectors.load_state_dict(state["vectors"])
+        self._out = {int(i): Candidate(int(i), np.asarray(value)) for i, value in state["out"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One batch of a recipe search.
+
+    Attributes:
+        evaluations: so far, this batch included.
+        best: the best fitness so far.
+        mean: of the batch's successes; NaN when there were none.
+        failed: failures in the batch.
+    """
+
+    evaluations: int
+    best: float
+    mean: float
+    failed: int
+
+
+class EvolutionaryMerger(Merger):
+    """Search a recipe for a score, then merge with it.
+
+    Args:
+        score: weights → float or outcome, higher is better. Choose it on data that no test uses.
+        space: the recipes; default `MergeSpace.of(models, method, granularity=granularity)`.
+        method, granularity: of the default space; the paper's is layer-wise DARE-TIES.
+        searcher: of vectors of the space; default CMA-ES with σ0 = 1/6.
+        start: the first mean of the default searcher; default the space's x0.
+        evaluations: budget; the last batch may be cut short.
+        sigma0: first spread of the default searcher.
+        seed: of the searcher, and of DARE's masks, which are the same for all recipes and for the final merge.
+
+    After `merge`: `recipe`, `fitness`, `history`, and `searcher`.
+    """
+
+    recipe: MergeRecipe
+    fitness: float
+    history: list[Round]
+    searcher: RecipeSearcher
+
+    def __init__(
+        self,
+        score: Score,
+        space: MergeSpace | None = None,
+        searcher: Callable[[MergeSpace], Searcher[Vector]] | None = None,
+        *,
+        method: str = "dare_ties",
+        granularity: int = 1,
+        start: Vector | None = None,
+        evaluations: int = 1000,
+        sigma0: float = 1 / 6,
+        seed: int = 0,
+    ) -> None:
+        if evaluations < 1:
+            raise ValueError(f"the budget must be at least one evaluation, got {evaluations}")
+        self.score, self.space, self.make_searcher = score, space, searcher
+        self.method, self.granularity = method, granularity
+        self.start, self.evaluations, self.sigma0, self.seed = start, evaluations, sigma0, seed
+
+    def merge(self, models: Sequence[Weights], *, base: Weights | None = None) -> StateDict:
+        """Search, and return the merge of the best recipe.
+
+        Raises:
+            MergeError: keys, shapes or dtypes differ, or a base is needed and missing.
+            NonFinite: a parent holds NaN or infinity.
+            EvaluationFailed: every recipe of a batch failed.
+        """
+        check_compatible(models, base)
+        for i, model in enumerate(models):
+            for name, tensor in model.items():
+                check_finite(tensor, name, f"model {i}")
+        space = self.space or MergeSpace.of(models, self.method, granularity=self.granularity)
+        if space.models != len(models):
+            raise MergeError(f"the space is for {space.models} models, {len(models)} given")
+        # Merged once for its errors: a missing base is no failed recipe.
+        merger_for(space.decode(space.x0), seed=self.seed).merge(models, base=base)
+        vectors = None if self.make_searcher is None else self.make_searcher(space)
+        self.searcher = RecipeSearcher(space, vectors, start=self.start, sigma0=self.sigma0, seed=self.seed)
+        self.history = []
+        done = 0
+        while done < self.evaluations:
+            candidates = self.searcher.ask()[: self.evaluations - done]
+            outcomes = [self._worth(candidate.value, models, base) for candidate in candidates]
+            self.searcher.tell(candidates, outcomes)
+            done += len(candidates)
+            self._record(outcomes, done)
+        best = self.searcher.best
+        assert best is not None
+        self.recipe, self.fitness = best[0].value, best[1]
+        return merger_for(self.recipe, seed=self.seed).merge(models, base=base)
+
+    def _worth(self, recipe: MergeRecipe, models: Sequence[Weights], base: Weights | None) -> float | Outcome:
+        try:
+            child = merger_for(recipe, seed=self.seed).merge(models, base=base)
+        except (MergeError, NonFinite) as error:  # weights that add up to zero, or overflow
+            return Failed(str(error))
+        return self.score(child)
+
+    def _record(self, outcomes: Sequence[Told], done: int) -> None:
+        values = [value for value in map(fitness_of, outcomes) if value is not None]
+        best = self.searcher.best
+        self.history.append(
+            Round(
+                *(done, best[1] if best else math.nan, math.fsum(values) / len(values) if values else math.nan),
+                failed=len(outcomes) - len(values),
+            )
+        )
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[str, Merger]]:
+        """Tiny runs; the score prefers small weights."""
+
+        def small(weights: StateDict) -> float:
+            return -sum(float(tensor.double().abs().sum()) for tensor in weights.values())
+
+        yield "layer-wise linear", cls(small, method="linear", evaluations=16)
+        yield "global ties", cls(small, method="ties", granularity=0, evaluations=16)
+
+    def model_counts(self) -> tuple[int, int | None]:
+        return (1, None) if self.space is None else (self.space.models, self.space.models)

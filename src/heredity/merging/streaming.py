@@ -1,0 +1,297 @@
+"""Merge checkpoints on disk into a checkpoint on disk, tensor by tensor, in bounded memory.
+
+A merge is a list of `TensorJob`s. Worker threads take them in the order of names, each reading its inputs, merging with
+one torch thread and writing the result to its final place, so that reading, arithmetic and writing overlap, and the
+bits of the result do not depend on the number of workers. A gate keeps the inputs and outputs in flight under
+`memory` bytes, or 1.5 times what the largest tensor needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from heredity.errors import MergeError
+from heredity.merging.base import check_finite
+from heredity.merging.checkpoint import Checkpoint
+from heredity.merging.checkpoint_writer import CheckpointWriter, fresh_folder
+from heredity.merging.methods import TensorMethod, TensorParams
+from heredity.merging.parent_hashes import ParentHashes
+
+MEMORY = 384 << 20
+_KEPT_BUFFER = 16 << 20  # larger read buffers are given back to the system after use
+
+
+class Weights(Protocol):
+    """Where a job's tensors are read from: a `Checkpoint`, or one seen through an adapter."""
+
+    def read(self, name: str, *, raw: Tensor | None = None) -> Tensor:
+        """Read one tensor, into `raw` (uint8) where possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One input of a job: a tensor of some weights, and what to call the model in messages."""
+
+    weights: Weights
+    name: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorJob:
+    """How one tensor of the output is made.
+
+    Attributes:
+        name: its name in the output.
+        shape: its shape in the output.
+        inputs: one per model.
+        method: how to merge them; None copies the only input.
+        params: resolved numbers of the method.
+        base: the tensor of the common ancestor.
+        dtype: floating inputs are converted to it before they are merged.
+        out_dtype: a floating result is converted to it.
+        prepare: changes the inputs (base last) before they are merged, such as to another vocabulary.
+        input_bytes: bytes that the inputs take as they are merged.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    inputs: tuple[Read, ...]
+    method: TensorMethod | None
+    dtype: torch.dtype
+    out_dtype: torch.dtype
+    input_bytes: int
+    params: TensorParams = field(default_factory=TensorParams)
+    base: Read | None = None
+    prepare: Callable[[list[Tensor]], list[Tensor]] | None = None
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of the result."""
+        return prod(self.shape) * self.out_dtype.itemsize
+
+    def run(self, seed: int, buffers: dict[int, Tensor]) -> Tensor:
+        """Read, merge and convert. `buffers` are this thread's own read buffers, by input."""
+        reads = [*self.inputs, *([self.base] if self.base else [])]
+        tensors = [read.weights.read(read.name, raw=buffers.get(i)) for i, read in enumerate(reads)]
+        tensors = [tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
+        if self.prepare:
+            tensors = self.prepare(tensors)
+        models = [read.model for read in self.inputs]
+        base = tensors.pop() if self.base else None
+        if self.method is None:
+            merged = tensors[0]
+            check_finite(merged, self.name, models[0])
+        else:
+            merged = self.method.merge_tensor(self.name, tensors, self.params, base=base, seed=seed, models=models)
+        if merged.dtype == self.out_dtype or not merged.is_floating_point():
+            return merged
+        converted = merged.to(self.out_dtype)
+        check_finite(converted, self.name, f"the result as {self.out_dtype}")
+        return converted
+
+
+class _Gate:
+    """Hands out jobs in order, the first that fits beside those in flight."""
+
+    def __init__(self, jobs: Sequence[TensorJob], memory: int) -> None:
+        self.waiting = list(jobs)
+        largest = max((self.cost(job) for job in jobs), default=0)
+        self.limit, self.used = max(memory, largest * 3 // 2), 0
+        self.error: BaseException | None = None
+        self.changed = threading.Condition()
+
+    @staticmethod
+    def cost(job: TensorJob) -> int:
+        converted = job.out_bytes if job.method is not None and job.out_dtype != job.dtype else 0
+        return job.input_bytes + job.out_bytes + converted
+
+    def take(self) -> TensorJob | None:
+        with self.changed:
+            while self.waiting and self.error is None:
+                for place, job in enumerate(self.waiting):
+                    if self.used + self.cost(job) <= self.limit:
+                        self.used += self.cost(job)
+                        return self.waiting.pop(place)
+                self.changed.wait()
+            return None
+
+    def give_back(self, job: TensorJob) -> None:
+        with self.changed:
+            self.used -= self.cost(job)
+            self.changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        with self.changed:
+            self.error = self.error or error
+            self.changed.notify_all()
+
+
+def run_jobs(
+    jobs: Sequence[TensorJob],
+    writer: CheckpointWriter,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    memory: int = MEMORY,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Run the jobs and write their results; the first error stops the others and is raised.
+
+    Args:
+        jobs: one per tensor of the writer.
+        writer: made for the jobs' names, output types and shapes.
+        seed: seeds random masks.
+        threads: worker threads, default one per core that the process may use.
+        memory: bytes of inputs and outputs in flight.
+        progress: called with the bytes of each result written; from worker threads, one at a time.
+    """
+    gate, lock = _Gate(sorted(jobs, key=lambda job: job.name), memory), threading.Lock()
+
+    def work() -> None:
+        buffers: dict[int, Tensor] = {}
+        try:
+            while (job := gate.take()) is not None:
+                each = job.input_bytes // max(1, len(job.inputs) + bool(job.base))
+                for i in range(len(job.inputs) + bool(job.base)):
+                    if _KEPT_BUFFER >= each > (buffers[i].numel() if i in buffers else 0):
+                        buffers[i] = torch.empty(each, dtype=torch.uint8)
+                writer.write(job.name, job.run(seed, buffers))
+                gate.give_back(job)
+                if progress:
+                    with lock:
+                        progress(job.out_bytes)
+        except BaseException as error:
+            gate.fail(error)
+
+    count = max(1, min(threads or len(os.sched_getaffinity(0)), len(jobs)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # new threads take over this number; more would also change the order of sums
+    workers = [threading.Thread(target=work, name=f"merge-{i}") for i in range(count)]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    except BaseException as error:  # an interrupt: let the workers end their tensor
+        gate.fail(error)
+        for worker in workers:
+            worker.join()
+    finally:
+        torch.set_num_threads(before)
+    if gate.error is not None:
+        raise gate.error
+
+
+def merge_checkpoints(
+    method: TensorMethod,
+    models: Sequence[str | Path],
+    out: str | Path,
+    *,
+    base: str | Path | None = None,
+    params: Callable[[str], TensorParams] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    max_shard_size: int = 5_000_000_000,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Merge checkpoints of equal names and shapes into the folder `out`; only weights are written.
+
+    Args:
+        method: how to merge each tensor.
+        models: folders or safetensors files, in order.
+        out: the folder to make.
+        base: the common ancestor, where the method works on differences from it.
+        params: resolved numbers for a tensor's name; default the method's own.
+        seed: seeds random masks.
+        threads: worker threads, default one per core.
+        max_shard_size: bytes of tensors per file.
+        overwrite: replace a folder that holds files.
+
+    Returns:
+        The files written. The result does not depend on `threads` nor on how inputs or output are sharded.
+
+    Raises:
+        MergeError: names or shapes differ, a file is damaged, or the disk is full.
+        NonFinite: a model or the result holds NaN or infinity.
+    """
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(Checkpoint(path)) for path in models]
+        ancestor = stack.enter_context(Checkpoint(base)) if base is not None else None
+        method.check_count(len(opened), ancestor is not None)
+        if not opened:
+            raise MergeError("nothing to merge: the list of models is empty")
+        everyone = [*opened, *([ancestor] if ancestor else [])]
+        for other in everyone[1:]:
+            if missing := sorted(opened[0].entries.keys() ^ other.entries.keys()):
+                raise MergeError(f"keys differ: only one of {opened[0].path} and {other.path} has {missing[0]!r}")
+        jobs = []
+        for name, entry in opened[0].entries.items():
+            for other in everyone[1:]:
+                if other.entries[name].shape != entry.shape:
+                    raise MergeError(
+                        f"shapes differ at {name!r}: {opened[0].path} has {entry.shape}, "
+                        f"{other.path} has {other.entries[name].shape}"
+                    )
+            reads = tuple(Read(checkpoint, name, str(checkpoint.path)) for checkpoint in opened)
+            jobs.append(
+                TensorJob(
+                    name,
+                    entry.shape,
+                    reads,
+                    method,
+                    entry.dtype,
+                    entry.dtype,
+                    entry.nbytes * len(everyone),
+                    params(name) if params else TensorParams(),
+                    Read(ancestor, name, "base") if ancestor else None,
+                )
+            )
+        hashes = stack.enter_context(ParentHashes({str(item.path): item for item in everyone}))
+        folder = stack.enter_context(fresh_folder(Path(out), overwrite=overwrite))
+        files = write_jobs(
+            jobs, folder, hashes, {"method": repr(method)}, seed=seed, threads=threads, max_shard_size=max_shard_size
+        )
+        return [Path(out) / file.name for file in files]
+
+
+def write_jobs(
+    jobs: Sequence[TensorJob],
+    folder: Path,
+    hashes: ParentHashes,
+    lineage: Mapping[str, Any],
+    *,
+    max_shard_size: int,
+    seed: int = 0,
+    threads: int | None = None,
+    memory: int = MEMORY,
+    progress: Callable[[int], object] | None = None,
+) -> list[Path]:
+    """Run the jobs into safetensors files whose metadata names the parents and their hashes; return the files."""
+
+    def metadata(digests: Mapping[str, str]) -> dict[str, str]:
+        parents = [{"model": label, "weights_sha256": digest} for label, digest in digests.items()]
+        return {"format": "pt", "lineage": json.dumps({**lineage, "seed": seed, "parents": parents})}
+
+    writer = CheckpointWriter(
+        folder,
+        [(job.name, job.out_dtype, job.shape) for job in sorted(jobs, key=lambda job: job.name)],
+        max_shard_size=max_shard_size,
+        metadata=metadata(hashes.placeholder),
+    )
+    try:
+        run_jobs(jobs, writer, seed=seed, threads=threads, memory=memory, progress=progress)
+        return writer.finish(metadata(hashes.result()))
+    finally:
+        writer.close()

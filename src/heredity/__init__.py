@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 # Resolved on first use: importing heredity must not import torch.
-_LAZY = dict.fromkeys(
-    ("Architecture", "Context", "Lab", "Model", "Operator", "Probe", "Request", "architecture"), "heredity.lab"
-)
+_LAB = ("Architecture", "Child", "Context", "Lab", "Model", "Operator", "Parents", "Probe", "Request", "architecture")
+_LAZY = dict.fromkeys(_LAB, "heredity.lab")
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +11,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heredity.errors import HeredityError, RecipeError
+from heredity.cli.console import Out, duration, plural, print_json, safe, size
+from heredity.cli.labs import JsonOption
+from heredity.errors import RecipeError
 
 if TYPE_CHECKING:
     from heredity.merging.mergekit_run import Merge, Merged
 
-_UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9, "T": 10**12}
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "K": 10**3,
+    "KB": 10**3,
+    "M": 10**6,
+    "MB": 10**6,
+    "G": 10**9,
+    "GB": 10**9,
+    "T": 10**12,
+    "TB": 10**12,
+}
 
 
 def parse_size(text: str) -> int:
@@ -28,12 +41,12 @@ def parse_size(text: str) -> int:
     plain = text.strip().upper()
     digits = plain.rstrip("BKMGT")
     try:
-        size = int(float(digits) * _UNITS[plain[len(digits) :]])
+        count = int(float(digits) * _UNITS[plain[len(digits) :]])
     except (KeyError, ValueError, OverflowError):
-        size = 0
-    if size < 1:
+        count = 0
+    if count < 1:
         raise RecipeError(f"--max-shard-size should be a size such as 5GB or 500MB, it is {text!r}")
-    return size
+    return count
 
 
 def merge_command(
@@ -45,59 +58,28 @@ def merge_command(
     seed: Annotated[int, typer.Option(help="Seed of random masks (DARE, DELLA).")] = 0,
     threads: Annotated[int | None, typer.Option(help="Worker threads; default one per core.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, then stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Merge models on disk into a new model, in little memory.
 
-    Tensors stream from the parents' safetensors files to the output's, so that models larger than memory can be
-    merged. The output folder appears when it is complete.
-
-    A configuration, ties.yml:
+    Tensors stream from the parents' safetensors files to the output's, so that
+    models larger than memory can be merged. The output folder appears when it
+    is complete. A configuration, ties.yml:
 
     \b
         merge_method: ties
-        base_model: ./ancestor            # a folder, or a hub name
+        base_model: ./ancestor        # a folder, or a hub name
         models:
           - model: ./maths
             parameters: {weight: 0.6, density: 0.5}
-          - model: ./chat
-            parameters: {weight: 0.4, density: [0.3, 0.7]}   # a gradient over layers
+          - model: ./chat             # a density that rises over the layers
+            parameters: {weight: 0.4, density: [0.3, 0.7]}
         dtype: bfloat16
 
     \b
         heredity merge ties.yml out --dry-run     look before you merge
         heredity merge ties.yml out               merge
     """
-    try:
-        _run(
-            config,
-            out,
-            max_shard_size=max_shard_size,
-            overwrite=overwrite,
-            seed=seed,
-            threads=threads,
-            dry_run=dry_run,
-            as_json=as_json,
-        )
-    except HeredityError as error:
-        if as_json:
-            typer.echo(json.dumps({"error": str(error), "kind": type(error).__name__}))
-        else:
-            typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _run(
-    config: Path,
-    out: Path,
-    *,
-    max_shard_size: str,
-    overwrite: bool,
-    seed: int,
-    threads: int | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
     from heredity.merging.mergekit_config import load_config
 
     shard, parsed = parse_size(max_shard_size), load_config(config)
@@ -133,50 +115,53 @@ def _describe(merge: Merge, out: Path, as_json: bool) -> None:
         "notes": plan.notes,
     }
     if as_json:
-        typer.echo(json.dumps(facts))
+        print_json(facts)
         return
-    typer.echo(f"method   {config.method}")
-    for item in inputs:
-        typer.echo(f"{'base' if item['base'] else 'input':8} {item['model']} ({item['tensors']} tensors)")
-    if plan.layers is not None:
-        typer.echo(f"layers   {len(plan.layers)}")
-    typer.echo(f"output   {out}: {len(plan.jobs)} tensors")
-    typer.echo(f"reads    {_size(plan.read_bytes)}\nwrites   {_size(plan.write_bytes)}")
-    for note in plan.notes:
-        typer.echo(f"note     {note}")
-    typer.echo(f"next: heredity merge {config.origin} {out}")
+    screen = Out()
+    screen.pairs(
+        [
+            ("method", config.method),
+            *(
+                (f"{'base' if item['base'] else 'input'}", f"{item['model']} ({item['tensors']} tensors)")
+                for item in inputs
+            ),
+            ("layers", str(len(plan.layers)) if plan.layers is not None else ""),
+            ("output", f"{out} ({plural(len(plan.jobs), 'tensor')})"),
+            ("reads", size(plan.read_bytes)),
+            ("writes", size(plan.write_bytes)),
+            *(("note", note) for note in plan.notes),
+        ]
+    )
+    screen.next_steps(shlex.join(["heredity", "merge", config.origin, str(out)]))
 
 
 def _report(merge: Merge, merged: Merged, out: Path, as_json: bool) -> None:
     if as_json:
-        facts = {
-            "folder": str(merged.folder),
-            "weights": list(merged.weights),
-            "method": merge.config.method,
-            "tensors": merged.tensors,
-            "read_bytes": merged.read_bytes,
-            "write_bytes": merged.write_bytes,
-            "seconds": round(merged.seconds, 3),
-            "parents": merged.parents,
-            "notes": list(merged.notes),
-        }
-        typer.echo(json.dumps(facts))
+        print_json(
+            {
+                "folder": str(merged.folder),
+                "weights": list(merged.weights),
+                "method": merge.config.method,
+                "tensors": merged.tensors,
+                "read_bytes": merged.read_bytes,
+                "write_bytes": merged.write_bytes,
+                "seconds": round(merged.seconds, 3),
+                "parents": merged.parents,
+                "notes": list(merged.notes),
+            }
+        )
         return
     for note in merged.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {safe(note)}", err=True)
     files = sum(name.endswith(".safetensors") for name in merged.weights)
-    typer.echo(
-        f"wrote {out}: {merged.tensors} tensors, {_size(merged.write_bytes)} in {files} "
-        f"file{'s' if files > 1 else ''}, {merge.config.method} of {len(merge.parents)} models, {merged.seconds:.1f} s"
+    screen = Out()
+    screen.line(
+        f"wrote {out}: {plural(merged.tensors, 'tensor')}, {size(merged.write_bytes)} in {plural(files, 'file')}, "
+        f"{merge.config.method} of {plural(len(merge.parents), 'model')}, {duration(merged.seconds)}"
     )
-    typer.echo(f"next: cat {out / 'README.md'}    heredity add {out} --name {out.name}")
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return f"{count} bytes"
+    screen.next_steps(
+        shlex.join(["cat", str(out / "README.md")]), shlex.join(["heredity", "import", str(out), "--name", out.name])
+    )
 
 
 @contextlib.contextmanager

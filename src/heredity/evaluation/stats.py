@@ -78,14 +78,17 @@ def bootstrap(
     """
     observed = np.asarray(values, dtype=np.float64).reshape(-1)
     if observed.size == 0 or not np.isfinite(observed).all():
-        raise ValueError(f"the bootstrap needs finite values; {observed.size} given, {_bad(observed)} of them not finite")
-    sums, counts = observed, np.ones_like(observed)
+        bad = int((~np.isfinite(observed)).sum())
+        raise ValueError(f"the bootstrap needs finite values; {observed.size} given, {bad} of them not finite")
+    sums: NDArray[np.float64] = observed
+    counts = np.ones_like(observed)
     if cluster is not None:
         labels = np.asarray(cluster).reshape(-1)
         if labels.shape != observed.shape:
             raise ValueError(f"{labels.size} cluster labels for {observed.size} values")
         _, inverse = np.unique(labels, return_inverse=True)
-        sums, counts = np.bincount(inverse, observed), np.bincount(inverse).astype(np.float64)
+        sums = np.bincount(inverse, observed).astype(np.float64)
+        counts = np.bincount(inverse).astype(np.float64)
     rng = np.random.default_rng(seed)
     means = np.empty(n)
     block = max(1, 4_000_000 // len(sums))  # bounds memory, does not change the draws
@@ -97,7 +100,7 @@ def bootstrap(
     return Estimate(float(observed.mean()), float(low), float(high), std, len(sums))
 
 
-def paired_bootstrap(
+def paired_bootstrap(  # noqa: PLR0917 - the order of the two samples and their clusters is the interface
     a: ArrayLike,
     b: ArrayLike,
     cluster: Sequence[int] | NDArray[np.int_] | None = None,
@@ -118,7 +121,3 @@ def paired_bootstrap(
     if first.shape != second.shape:
         raise ValueError(f"pairs need equal lengths; got {first.size} and {second.size}")
     return bootstrap(first - second, cluster=cluster, level=level, n=n, seed=seed)
-
-
-def _bad(values: NDArray[np.float64]) -> int:
-    return int((~np.isfinite(values)).sum())

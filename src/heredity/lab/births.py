@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heredity.lab.canonical import digest
+from heredity.lab.environment import origin
 
 if TYPE_CHECKING:
     from heredity.lab.lab import Lab
@@ -17,10 +18,11 @@ def architecture_id(spec: Mapping[str, Any] | None) -> str | None:
     return digest(dict(spec))[:12] if spec is not None else None
 
 
-def environment_lines(lab: Lab, environment: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
-    """The environment's short name, and its line where the lab does not have it yet."""
-    name = digest(dict(environment))[:12]
-    known = lab.index.spec(name) is not None
+def environment_lines(lab: Lab, machine: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
+    """The short name of an environment (a worker's machine, this process's command), and its line where it is new."""
+    environment = {**machine, **origin()}
+    name = digest(environment)[:12]
+    known = lab.index.has_spec(name)
     return name, [] if known else [{"t": "environment", "id": name, **environment}]
 
 
@@ -46,7 +48,7 @@ def birth_lines(
     """
     lines: list[Mapping[str, Any]] = []
     architecture = architecture_id(spec)
-    if architecture is not None and lab.index.spec(architecture) is None:
+    if architecture is not None and not lab.index.has_spec(architecture):
         lines.append({"t": "architecture", "id": architecture, "spec": spec})
     birth = {
         "t": "birth",

@@ -7,6 +7,7 @@ share memory are stored once. Small files a model needs beside its weights (a to
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -21,12 +22,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+SMALL = 1 << 20  # bytes of evidence that are hashed anew every time, however they may have been changed
+
+
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """The tensor's elements as bytes, row-major, whatever its dtype."""
     import torch
 
     flat = tensor.detach().to("cpu").contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
+
+
+def nbytes(weights: Mapping[str, Tensor]) -> int:
+    """Bytes of the elements."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
@@ -50,7 +59,7 @@ def check_all_finite(weights: Mapping[str, Tensor], owner: str) -> None:
 
 
 def split_aliases(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Separate tensors that share memory: one of each, and {alias: the name that is kept}."""
+    """Separate a module's tensors that share memory: one of each, and {alias: the name that is kept}."""
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     seen: dict[tuple[Any, ...], str] = {}
@@ -64,6 +73,32 @@ def split_aliases(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
     return kept, aliases
 
 
+def drop_tied(state: Mapping[str, Tensor], tied: Mapping[str, str]) -> dict[str, Tensor]:
+    """A state dict without the second names of tensors that its architecture ties, where both are the same values.
+
+    Two equal entries that are not tied stay two: what becomes of them later is the operators' business.
+    """
+    import torch
+
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not (tied.get(name) in state and torch.equal(tensor, state[tied[name]]))
+    }
+
+
+def check_tensors(state: Mapping[str, Any], owner: str) -> None:
+    """Raise `LabError` naming the first entry that is no ordinary dense tensor with values."""
+    import torch
+
+    for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise LabError(f"{owner} has a {type(tensor).__name__} under {name!r} where a tensor belongs")
+        if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+            kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else str(tensor.layout)
+            raise LabError(f"{owner} has a {kind} tensor under {name!r}; only dense tensors with values can be stored")
+
+
 class LazyWeights(Mapping[str, "Tensor"]):
     """State dict of a blob on disk: tensors are memory-mapped when they are asked for."""
 
@@ -73,7 +108,7 @@ class LazyWeights(Mapping[str, "Tensor"]):
         self.path = path
         try:
             self._file: Any = safe_open(path, framework="pt")
-            self._names = list(self._file.keys())
+            self._names = set(self._file.keys())  # type: ignore[no-untyped-call,unused-ignore]
         except (SafetensorError, OSError) as error:
             raise DamagedRecord(
                 f"the blob {path.name} is damaged ({error}); heredity verify names what it affects"
@@ -85,10 +120,49 @@ class LazyWeights(Mapping[str, "Tensor"]):
         return self._file.get_tensor(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(sorted(self._names))
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+class Watched(Mapping[str, "Tensor"]):
+    """A parent's weights in a birth, remembering what was handed out to see that nobody wrote to it."""
+
+    def __init__(self, weights: Mapping[str, Tensor], owner: str, handed: list[tuple[Tensor, int, str]]) -> None:
+        self._weights, self._owner, self._handed = weights, owner, handed
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._weights[name]
+        if not tensor.is_inference():
+            self._handed.append((tensor, tensor._version, f"{self._owner} at {name!r}"))
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+class Copies(Mapping[str, "Tensor"]):
+    """Weights held in memory, handed out as copies."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._weights[name].clone()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+class BlobGone(FileNotFoundError):
+    """A blob that was there when a birth began is not there now: somebody's gc was faster."""
 
 
 class BlobStore:
@@ -98,6 +172,7 @@ class BlobStore:
         self.root = root
         self.folder = root / folder
         self._open: OrderedDict[str, tuple[Mapping[str, Tensor], int]] = OrderedDict()
+        self._pinned: dict[str, Mapping[str, Tensor]] = {}
         self._cache, self._cache_bytes = cache, cache_bytes
 
     def path(self, sha: str) -> Path:
@@ -110,10 +185,13 @@ class BlobStore:
 
     def at_hand(self, sha: str) -> bool:
         """Whether the weights are stored, or still in this process's memory."""
-        return sha in self._open or self.has(sha)
+        return sha in self._pinned or sha in self._open or self.has(sha)
 
-    def save(self, weights: Mapping[str, Tensor], sha: str) -> None:
+    def save(self, weights: Mapping[str, Tensor], sha: str, *, replace: bool = False) -> None:
         """Store weights under their hash; storing the same weights again costs nothing.
+
+        Args:
+            replace: write even where a blob of this name lies (it may be damaged).
 
         Raises:
             LabError: the disk is full or failed; nothing half-written is visible.
@@ -121,16 +199,29 @@ class BlobStore:
         from safetensors.torch import save_file
 
         path = self.path(sha)
-        if path.exists():
-            return
-        tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.items()}
+        if not replace:
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size > nbytes(weights):  # a truncated one is written anew
+                    return
+        tensors: dict[str, Tensor] = {}
+        storages: set[int] = set()
+        for name, tensor in weights.items():
+            plain = tensor.detach().to("cpu").contiguous()
+            storage = plain.untyped_storage()
+            # The format knows no shared memory: views of one storage are written as copies.
+            if storage.data_ptr() in storages or storage.nbytes() != plain.numel() * plain.element_size():
+                plain = plain.clone()
+            else:
+                storages.add(storage.data_ptr())
+            tensors[name] = plain
         with self.new_file(path) as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})
+        self._open.pop(sha, None)
 
     def remember(self, weights: Mapping[str, Tensor], sha: str) -> None:
         """Keep weights at hand for a while, without storing them; mapped files count as nothing."""
         mapped = isinstance(weights, LazyWeights)
-        size = 0 if mapped else sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+        size = 0 if mapped else nbytes(weights)
         self._open[sha] = (weights, size)
         self._open.move_to_end(sha)
         while len(self._open) > 1 and (
@@ -138,26 +229,40 @@ class BlobStore:
         ):
             self._open.popitem(last=False)
 
-    def load(self, sha: str) -> Mapping[str, Tensor]:
+    def pin(self, sha: str, weights: Mapping[str, Tensor]) -> None:
+        """Keep weights at hand until they are forgotten."""
+        self._pinned[sha] = weights
+
+    def load(self, sha: str, *, private: bool = False) -> Mapping[str, Tensor]:
         """The weights of this hash; tensors are mapped from disk when asked for.
 
+        Args:
+            private: what the caller writes to these tensors reaches nobody else.
+
         Raises:
-            FileNotFoundError: the blob is not stored.
+            BlobGone: the blob is not stored.
             DamagedRecord: the file cannot be read.
         """
-        if sha in self._open:
+        weights = self._pinned.get(sha)
+        if weights is None and sha in self._open:
             self._open.move_to_end(sha)
-            return self._open[sha][0]
+            weights = self._open[sha][0]
+        if weights is not None and not (private and isinstance(weights, LazyWeights)):
+            return Copies(weights) if private else weights
         path = self.path(sha)
         if not path.exists():
-            raise FileNotFoundError(path)
-        weights = LazyWeights(path)
-        self.remember(weights, sha)
-        return weights
+            if isinstance(weights, LazyWeights):  # deleted, but mapped still
+                return Copies(weights)
+            raise BlobGone(f"the blob {sha} is not stored")
+        fresh = LazyWeights(path)
+        if not private:
+            self.remember(fresh, sha)
+        return fresh
 
     def forget(self, sha: str) -> None:
         """No longer keep weights at hand."""
         self._open.pop(sha, None)
+        self._pinned.pop(sha, None)
 
     def drop(self, sha: str) -> int:
         """Delete a blob; returns the bytes freed."""
@@ -216,16 +321,19 @@ class BlobStore:
             finally:
                 os.close(descriptor)
             temporary.replace(path)
-        except PermissionError as error:
-            raise ReadOnlyLab(f"cannot write to the lab at {self.root}: {error.strerror}") from error
-        except Exception as error:
-            temporary.unlink(missing_ok=True)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
+                raise ReadOnlyLab(f"cannot write to the lab at {self.root}: {error.strerror}") from error
             if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
                 raise LabError(f"cannot write {path}: {error}; nothing was stored") from error
             raise
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+
+    def temporaries(self) -> Iterator[Path]:
+        """Half-written files of killed or running writers."""
+        for folder in (self.folder, self.root / "files"):
+            yield from sorted(folder.glob("??/.*"))
 
 
 class EvidenceStore:
@@ -237,12 +345,22 @@ class EvidenceStore:
         self._hashes: Any = None
 
     def save(self, value: Any) -> str:
-        """Store a tensor or array; returns its hash. A tensor that was not changed since is not hashed again."""
+        """Store a tensor or array; returns its hash.
+
+        A large tensor that PyTorch has not changed since is not hashed again.
+
+        Raises:
+            TypeError: its elements cannot be stored as a tensor's.
+        """
         import torch
         from torch.utils.weak import WeakIdKeyDictionary
 
         if not isinstance(value, torch.Tensor):
-            return self._store(torch.from_numpy(value))
+            import numpy
+
+            return self._store(torch.from_numpy(numpy.array(value, order="C")))
+        if value.is_inference() or value.numel() * value.element_size() < SMALL:
+            return self._store(value)
         if self._hashes is None:
             self._hashes = WeakIdKeyDictionary()
         known = self._hashes.get(value)
@@ -252,6 +370,10 @@ class EvidenceStore:
 
     def _store(self, tensor: Tensor) -> str:
         weights = {"evidence": tensor}
+        try:
+            check_tensors(weights, "the field")
+        except LabError as error:
+            raise TypeError(str(error)) from None
         sha = weights_digest(weights)
         if self._writable:
             self.blobs.save(weights, sha)
@@ -262,5 +384,6 @@ class EvidenceStore:
 
         Raises:
             FileNotFoundError: it is not stored.
+            DamagedRecord: it cannot be read.
         """
-        return self.blobs.load(sha)["evidence"]
+        return self.blobs.load(sha, private=True)["evidence"]

@@ -18,7 +18,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
@@ -29,9 +29,9 @@ Json: TypeAlias = Any
 TensorSink: TypeAlias = Callable[[Any], str]  # stores a tensor as evidence, returns its sha256
 TensorSource: TypeAlias = Callable[[str], Any]
 
-_allowed: set[str] = {"heredity"}
+_allowed: set[str] = {"heredity", "torch.nn"}
 _allowed.update(filter(None, os.environ.get("HEREDITY_ALLOW", "").split(",")))
-_known: dict[str, type] = {}
+_known: dict[str, Any] = {}
 
 
 def dumps(value: Json) -> str:
@@ -52,18 +52,72 @@ def allow(*modules: str) -> None:
     _allowed.update(modules)
 
 
-def register(cls: type) -> None:
-    """Let records name a class that already lives in this process."""
-    _known[import_path(cls)] = cls
+def register(item: Any) -> None:
+    """Let records name a class or function that already lives in this process."""
+    _known[import_path(item)] = item
+
+
+@dataclasses.dataclass(frozen=True)
+class Trust:
+    """What a worker may import when a record names it: the same as its driver.
+
+    Args:
+        main: what the driver's `__main__` is called.
+        allowed: modules.
+        known: classes and functions by import path; those of a script travel by value.
+    """
+
+    main: str
+    allowed: frozenset[str]
+    known: Mapping[str, Any]
+
+    def take_over(self) -> None:
+        """Trust what the driver trusts."""
+        global _main  # noqa: PLW0603 - one per process
+        _main = self.main
+        _allowed.update(self.allowed)
+        _known.update(self.known)
+
+
+def trust_for(*forms: Json) -> Trust:
+    """What a worker needs to revive these forms."""
+    paths = {path for form in forms for path in code_in(form)}
+    known = {path: _known[path] for path in sorted(paths) if path in _known}
+    return Trust(_main or main_module(), frozenset(_allowed), known)
+
+
+def code_in(form: Json) -> Iterator[str]:
+    """Import paths that a canonical form or an architecture names."""
+    if isinstance(form, list):
+        for item in form:
+            yield from code_in(item)
+    elif isinstance(form, Mapping):
+        for key, item in form.items():
+            if key in ("$type", "$enum", "$code", "path") and isinstance(item, str):
+                yield item
+            else:
+                yield from code_in(item)
+
+
+@cache
+def main_module() -> str:
+    """The name by which the script that runs as `__main__` would be imported."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:  # python -m package.module
+        return str(spec.name).removesuffix(".__main__")
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else "__main__"
+
+
+_main: str | None = None
 
 
 def import_path(item: Any) -> str:
     """`module:qualname` of a class or function; a script run as `__main__` is named as its import would be."""
     module = item.__module__
     if module in ("__main__", "__mp_main__"):
-        main = sys.modules.get(module)
-        file = getattr(main, "__file__", None)
-        module = Path(file).stem if file else "__main__"
+        module = _main or main_module()
     return f"{module}:{item.__qualname__}"
 
 
@@ -71,7 +125,7 @@ def import_item(path: str) -> Any:
     """The class or function that a record names.
 
     Raises:
-        NotAllowed: its module is not on the allow-list, or does not hold it.
+        NotAllowed: its module is not on the allow-list, or does not itself define it.
     """
     if path in _known:
         return _known[path]
@@ -85,20 +139,56 @@ def import_item(path: str) -> Any:
         item: Any = importlib.import_module(module)
         for part in qualname.split("."):
             item = getattr(item, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise NotAllowed(f"the record names {path!r}, which cannot be imported here: {error}") from error
+    # What an allowed module merely imports (os.system, through its `os`) is not allowed by that.
+    if getattr(item, "__module__", None) != module or getattr(item, "__qualname__", None) != qualname:
+        raise NotAllowed(f"the record names {path!r}, which that module does not define")
     return item
 
 
 @cache
-def _float_fields(cls: type) -> frozenset[str]:
-    """Fields declared float: an int given there is written as a float, so that 1 and 1.0 are one key."""
+def _hints(cls: type) -> Mapping[str, Any]:
     try:
-        hints = typing.get_type_hints(cls)
-    except (NameError, TypeError):
-        return frozenset()
-    wide = (float, float | None)
-    return frozenset(name for name, hint in hints.items() if hint in wide)
+        return typing.get_type_hints(cls)
+    except (NameError, TypeError, AttributeError):
+        return {}  # hints that exist only for the type checker say nothing here
+
+
+def _as_declared(value: Any, hint: Any) -> Any:
+    """An int where a float is declared becomes a float, so that 1 and 1.0 are one key; so inside tuples and dicts."""
+    arguments = typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _as_declared(value, arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        if _whole(value):
+            return float(value) if float in arguments and int not in arguments else value
+        containers = [option for option in arguments if typing.get_origin(option) not in (None, typing.Literal)]
+        return _as_declared(value, containers[0]) if len(containers) == 1 else value
+    if hint is float and _whole(value):
+        return float(value)
+    if isinstance(value, (tuple, list)) and arguments and isinstance(origin, type) and issubclass(origin, Sequence):
+        if origin is tuple and arguments[-1] is not Ellipsis:
+            return [_as_declared(*pair) for pair in zip(value, arguments, strict=False)] + list(value[len(arguments) :])
+        return [_as_declared(item, arguments[0]) for item in value]
+    if isinstance(value, Mapping) and len(arguments) == 2:
+        return {key: _as_declared(item, arguments[1]) for key, item in value.items()}
+    return value
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, (int, _numpy_integer())) and not isinstance(value, (bool, enum.Enum))
+
+
+def _numpy_integer() -> tuple[type, ...]:
+    numpy = sys.modules.get("numpy")
+    return (numpy.integer,) if numpy is not None else ()
+
+
+def _as_list(value: Any, hint: Any) -> Any:
+    """A revived tuple as the list that the field declares."""
+    return list(value) if isinstance(value, tuple) and typing.get_origin(hint) is list else value
 
 
 def canonical(value: Any, where: str, store: TensorSink | None = None) -> Json:
@@ -112,10 +202,13 @@ def canonical(value: Any, where: str, store: TensorSink | None = None) -> Json:
     Raises:
         NotCanonical: a part has no exact form; the message names it.
     """
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, enum.Enum):
+        register(type(value))
         return {"$enum": import_path(type(value)), "name": value.name}
+    if isinstance(value, str):
+        return _text(value, where)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -140,6 +233,14 @@ def canonical(value: Any, where: str, store: TensorSink | None = None) -> Json:
     return _array_or_refuse(value, where, store)
 
 
+def _text(value: str, where: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise NotCanonical(f"{where} is a text that is not valid Unicode: {error.reason}") from None
+    return str(value)
+
+
 def _mapping(value: Mapping[Any, Any], where: str, store: TensorSink | None) -> Json:
     for key in value:
         if not isinstance(key, str) or key.startswith("$"):
@@ -148,16 +249,24 @@ def _mapping(value: Mapping[Any, Any], where: str, store: TensorSink | None) -> 
 
 
 def dataclass_form(value: Any, where: str, store: TensorSink | None = None) -> dict[str, Json]:
-    """The tagged form of a frozen dataclass; an optional `fingerprint()` adds the hash of what it stands for."""
+    """The tagged form of a frozen dataclass; an optional `fingerprint()` adds the hash of what it stands for.
+
+    A field declared with metadata={"identity": False} (where a file lies, how large a batch is) stays out of the form;
+    it needs a default.
+    """
     cls: Any = type(value)
-    if not cls.__dataclass_params__.frozen:
+    parameters = vars(cls).get("__dataclass_params__")
+    if parameters is None:
+        raise NotCanonical(f"{where} is {cls.__name__}, no dataclass; decorate it with @dataclass(frozen=True)")
+    if not parameters.frozen:
         raise NotCanonical(f"{where} is {cls.__name__}, a dataclass that can change; declare it frozen=True")
-    floats = _float_fields(cls)
+    register(cls)
+    hints = _hints(cls)
     fields = {}
     for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if field.name in floats and type(item) is int:
-            item = float(item)
+        if not field.init or not field.metadata.get("identity", True):
+            continue
+        item = _as_declared(getattr(value, field.name), hints.get(field.name))
         fields[field.name] = canonical(item, f"{where}.{field.name}", store)
     form: dict[str, Json] = {"$type": import_path(cls), "fields": fields}
     fingerprint = getattr(value, "fingerprint", None)
@@ -171,6 +280,9 @@ def _named_code(value: Any, where: str) -> Json:
         raise NotCanonical(
             f"{where} is {value.__qualname__}, which has no import path; define it at the top level of a module"
         )
+    if isinstance(value, types.BuiltinFunctionType) and not value.__module__:
+        raise NotCanonical(f"{where} is {value.__qualname__}, bound to an object; use a module-level function")
+    register(value)
     return {"$code": import_path(value)}
 
 
@@ -183,7 +295,10 @@ def _array_or_refuse(value: Any, where: str, store: TensorSink | None) -> Json:
     is_tensor = torch is not None and isinstance(value, torch.Tensor)
     is_array = numpy is not None and isinstance(value, numpy.ndarray) and value.dtype != object
     if (is_tensor or is_array) and store is not None:
-        return {"$tensor" if is_tensor else "$array": store(value)}
+        try:
+            return {"$tensor" if is_tensor else "$array": store(value)}
+        except TypeError as error:
+            raise NotCanonical(f"{where} is an array that cannot be kept as evidence: {error}") from None
     hint = "use a sorted tuple" if isinstance(value, (set, frozenset)) else "use a frozen dataclass"
     raise NotCanonical(
         f"{where} is {type(value).__module__}.{type(value).__qualname__}, which has no exact form; {hint}"
@@ -213,15 +328,23 @@ def _revive_tagged(tag: str, form: dict[str, Json], load: TensorSource | None) -
         cls = import_item(content)
         if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
             raise NotAllowed(f"the record names {content!r} as a configuration, but it is no dataclass")
-        value: Any = cls(**{name: revive(item, load) for name, item in form["fields"].items()})
+        hints = _hints(cls)
+        fields = {name: _as_list(revive(item, load), hints.get(name)) for name, item in form["fields"].items()}
+        try:
+            value: Any = cls(**fields)
+        except (TypeError, ValueError) as error:
+            raise NotCanonical(f"the recorded fields do not fit today's {content}: {error}") from error
         recorded = form.get("fingerprint")
-        if recorded is not None and str(value.fingerprint()) != recorded:
+        if recorded is not None and str(getattr(value, "fingerprint", str)()) != recorded:
             raise NotCanonical(
                 f"{content} no longer stands for the same evidence: its fingerprint differs from the record"
             )
         return value
     if tag == "$enum":
-        return import_item(content)[form["name"]]
+        options = import_item(content)
+        if form["name"] not in getattr(options, "__members__", ()):
+            raise NotCanonical(f"the record names {content}.{form['name']}, which is no member of an enum here")
+        return options[form["name"]]
     if tag == "$code":
         return import_item(content)
     if tag == "$float":

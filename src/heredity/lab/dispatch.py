@@ -8,19 +8,24 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heredity.errors import LabError, ReadOnlyLab, UnknownModel
+from heredity.errors import LabError, NotCanonical, ReadOnlyLab, UnknownModel
 from heredity.evaluation.outcome import Ok
+from heredity.lab.architecture import base_of, is_adapter
 from heredity.lab.births import birth_lines, environment_lines
+from heredity.lab.blobs import BlobGone
+from heredity.lab.canonical import canonical, digest, source_hash, trust_for
 from heredity.lab.executors import Executor, Inline
 from heredity.lab.model import Model
-from heredity.lab.operator import Operator, Probe, Request
+from heredity.lab.operator import KINDS, Operator, Probe, Request
 from heredity.lab.runner import Evaluation, ModelSpec, Result, Task
 
 if TYPE_CHECKING:
     from heredity.lab.lab import Lab
 
+ATTEMPTS = 3  # tries at a birth whose parents' blobs vanish under it
 POLL = 0.05  # seconds between looks at a birth that somebody else runs
 
 
@@ -36,6 +41,7 @@ class Job:
     model: Model | None = None
     positions: list[int] = field(default_factory=list)
     evaluations: tuple[Evaluation, ...] = ()
+    attempts: int = 1
 
     @property
     def lease(self) -> str:
@@ -54,7 +60,13 @@ class Dispatch:
 
     def __init__(self, lab: Lab, probes: Sequence[Probe], seed: int = 0) -> None:
         self.lab = lab
-        self.probes = [(probe, lab.form(probe)) for probe in probes]
+        self.probes = list(probes)
+        self.forms: dict[str, Mapping[str, Any]] = {}
+        self.digests: dict[int, str] = {}
+        for probe in self.probes:
+            form = lab.form(probe)
+            self.digests[id(probe)] = digest(form)
+            self.forms[digest(form)] = form
         self.seed = seed
 
     def births(self, requests: Sequence[Request]) -> list[Job]:
@@ -67,8 +79,7 @@ class Dispatch:
         jobs: dict[str, Job] = {}
         forms: dict[int, Mapping[str, Any]] = {}
         for position, request in enumerate(requests):
-            if not isinstance(request.operator, Operator):
-                raise TypeError(f"request {position} has {request.operator!r} where an Operator belongs")
+            self._check(request, position)
             form = forms.get(id(request.operator))
             if form is None:
                 form = forms[id(request.operator)] = self.lab.form(request.operator)
@@ -80,16 +91,36 @@ class Dispatch:
             job.positions.append(position)
         return list(jobs.values())
 
+    def _check(self, request: Request, position: int) -> None:
+        """Raise for what would fail only after the work was done."""
+        if not isinstance(request.operator, Operator):
+            raise TypeError(f"request {position} has {request.operator!r} where an Operator belongs")
+        what = type(request.operator).__name__
+        if request.operator.kind not in KINDS:
+            raise LabError(f"{what}.kind is {request.operator.kind!r}; use one of {', '.join(KINDS)}")
+        check_seed(request.seed, what)
+        for role in request.roles:
+            if role in ("parent", "mate"):
+                raise LabError(f"{what}: the role {role!r} is for parents given by position; name another role")
+        plain_labels(request.labels)
+        if request.name is not None:
+            self.lab.check_name(request.name)
+
     def _parent(self, reference: Model | str) -> Model:
         model = self.lab[reference]
-        if model._lab is not self.lab and model.id not in self.lab:
-            raise UnknownModel(f"parent {model.id} was recorded in another lab; lab.add(model.load()) brings it here")
+        if model._lab is not self.lab:
+            if model.id not in self.lab:
+                raise UnknownModel(
+                    f"model {model.id} was recorded in another lab; lab.add(model.load()) brings it here"
+                )
+            model = self.lab[model.id]
         return model
 
     def evaluations(self, models: Sequence[Model]) -> list[Job]:
         """Evaluations of existing models."""
         jobs: dict[str, Job] = {}
-        for position, model in enumerate(models):
+        check_seed(self.seed, "measure")
+        for position, model in enumerate(map(self._parent, models)):
             job = jobs.setdefault(model.id, Job(model.id, model.key, {}, [], None, model))
             job.positions.append(position)
         return list(jobs.values())
@@ -99,7 +130,7 @@ class Dispatch:
         waiting: deque[Job] = deque()
         for job in jobs:
             if self._done(job):
-                yield from self._answer(job, self.lab[job.id])
+                yield from self._answer(job, self._child(job))
             else:
                 waiting.append(job)
         if waiting:
@@ -111,7 +142,7 @@ class Dispatch:
     def _run_waiting(
         self, waiting: deque[Job], choice: str | Executor | None
     ) -> Iterator[tuple[int, Model | Exception]]:
-        executor, own = self.lab.executor(choice)
+        executor = self.lab.executor(choice)
         running: dict[str, Job] = {}
         finished = False
         try:
@@ -122,24 +153,33 @@ class Dispatch:
                     if self._start(job, executor):
                         running[job.lease] = job
                     elif self._done(job):
-                        yield from self._answer(job, self.lab[job.id])
+                        yield from self._answer(job, self._child(job))
                     else:
                         blocked.append(job)
                 waiting.extend(blocked)
-                if not running:
-                    if waiting:
-                        time.sleep(POLL)
-                        self.lab.index.refresh()
-                    continue
-                for task, result in executor.wait(POLL if blocked else None):
-                    job = running.pop(_lease(task))
-                    yield from self._finish(job, result)
+                if running:
+                    for task, result in executor.wait(POLL if blocked else None):
+                        job = running[task_lease(task)]
+                        if isinstance(result, BlobGone) and job.attempts < ATTEMPTS:
+                            # somebody's gc dropped a parent between our look and the worker's: provide it again
+                            job.attempts += 1
+                            executor.submit(self._task(job, on_disk=not isinstance(executor, Inline)))
+                            continue
+                        del running[job.lease]
+                        yield from self._finish(job, result)
+                elif waiting:
+                    time.sleep(POLL)
+                    self.lab.index.refresh()
             finished = True
         finally:
-            if own or not finished:
-                executor.close(now=not finished)
+            if not finished:
+                executor.close(now=True)
             for job in running.values():
                 self.lab.leases.release(job.lease)
+
+    def _child(self, job: Job) -> Model:
+        assert job.model is not None
+        return job.model
 
     def _done(self, job: Job) -> bool:
         """Whether everything a job wants is recorded; sets the evaluations that are still to do."""
@@ -147,10 +187,10 @@ class Dispatch:
         if record is not None and record["key"] != job.key:
             raise LabError(f"two births share the id {job.id}; their keys are {record['key']} and {job.key}")
         missing = []
-        for probe, form in self.probes:
-            key = self.lab.evaluation_key(form, job.id, self.seed)
+        for probe in self.probes:
+            key = self.lab.evaluation_key(self.digests[id(probe)], job.id, self.seed)
             known = self.lab.index.measurement(key)
-            if known is None or known.get("crashed"):
+            if known is None or (known.get("crashed") and self.lab.writable):
                 missing.append(Evaluation(key, probe, self.seed))
         job.evaluations = tuple(missing)
         if record is not None and job.model is None:
@@ -164,7 +204,7 @@ class Dispatch:
 
     def _start(self, job: Job, executor: Executor) -> bool:
         """Lease and submit a job; False when it is done already or somebody else holds it."""
-        needs = [parent.id for _, parent in job.edges] + ([job.id] if job.model is not None else [])
+        needs = [parent.id for _, parent in job.edges] + [base.id for base in self._bases(job)]
         lease = job.lease
         if not self.lab.leases.acquire(lease, needs):
             return False
@@ -182,58 +222,53 @@ class Dispatch:
             raise
         return True
 
+    def _bases(self, job: Job) -> Iterator[Model]:
+        """Whole models that the adapters among a job's models sit on."""
+        for model in [*(parent for _, parent in job.edges), *([job.model] if job.model is not None else [])]:
+            base = base_of(model) if is_adapter(model) else None
+            if base is not None:
+                yield base
+
     def _task(self, job: Job, *, on_disk: bool) -> Task:
         needed = [parent for _, parent in job.edges] + ([job.model] if job.model is not None else [])
-        for model in needed:
-            self._provide(model, on_disk=on_disk)
+        for model in {model.id: model for model in [*needed, *self._bases(job)]}.values():
+            provide(self.lab, model, on_disk=on_disk)
         request = job.request if job.model is None else None
+        trust = trust_for(*(model.architecture for model in needed))
         return Task(
-            root=self.lab.path.resolve(),
+            root=self.lab.root,
+            scratch=self.lab.root / "scratch",
             id=job.id,
             key=job.key,
             operator=request.operator if request else None,
-            parents=tuple(self.spec(parent) for _, parent in job.edges),
-            roles=tuple(role for role, _ in job.edges),
+            parents=tuple(spec_of(parent) for _, parent in job.edges) if request else (),
+            roles=tuple(role for role, _ in job.edges) if request else (),
             seed=request.seed if request else self.seed,
             threads=self.lab.threads,
+            trust=trust,
+            source=source_hash(type(request.operator)) if request else None,
             keep=request.keep if request else True,
             evaluations=job.evaluations,
-            model=self.spec(job.model) if job.model is not None else None,
+            model=spec_of(job.model) if job.model is not None else None,
         )
 
-    def _provide(self, model: Model, *, on_disk: bool) -> None:
-        """Make sure that a worker will find a model's weights, and those of the base it sits on."""
-        sha = model.weights_sha256
-        if not (self.lab.blobs.has(sha) if on_disk else self.lab.blobs.at_hand(sha)):
-            self.lab.rebuild(model, store=on_disk)
-        for role, parent in model.edges if _is_adapter(model) else ():
-            if role == "base":
-                self._provide(parent, on_disk=on_disk)
-
-    def spec(self, model: Model) -> ModelSpec:
-        """What a worker must know of a model."""
-        base = None
-        if _is_adapter(model):
-            parent = next((parent for role, parent in model.edges if role == "base"), None)
-            base = self.spec(parent) if parent is not None else None
-        return ModelSpec(model.record, model.architecture, base)
-
     def _finish(self, job: Job, result: Result | Exception) -> Iterator[tuple[int, Model | Exception]]:
+        answer: Model | Exception
         try:
             if isinstance(result, Exception):
-                answer: Model | Exception = result
+                answer = result
             else:
                 self._record(job, result)
                 answer = self.lab[job.id]
         finally:
             self.lab.leases.release(job.lease)
-            if not isinstance(result, Exception):
-                for name in [job.id, *(item.key[:16] for item in job.evaluations)]:
-                    _remove_scratch(self.lab, name)
+        if not isinstance(result, Exception):
+            for name in [job.id, *(item.key[:16] for item in job.evaluations)]:
+                remove_scratch(self.lab.root / "scratch" / name)
         yield from self._answer(job, answer)
 
     def _record(self, job: Job, result: Result) -> None:
-        environment, records = environment_lines(self.lab, result.environment)
+        environment, records = environment_lines(self.lab, result.machine)
         if result.birth is not None:
             assert job.request is not None
             files = job.edges[0][1].record.get("files") if job.edges else None
@@ -244,13 +279,17 @@ class Dispatch:
                 form=job.form,
                 edges=job.edges,
                 seed=job.request.seed,
-                labels=job.request.labels,
+                labels=plain_labels(job.request.labels),
                 spec=result.architecture,
                 environment=environment,
                 facts={**result.birth, **({"files": files} if files else {})},
             )
-        forms = {id(probe): form for probe, form in self.probes}
         for evaluation in job.evaluations:
+            probe = self.digests[id(evaluation.probe)]
+            form = self.forms[probe]
+            # A probe may hold a whole task: its form is written once, measurements refer to it.
+            if not self.lab.index.has_spec(probe) and not any(line.get("id") == probe for line in records):
+                records.append({"t": "probe", "id": probe, "form": form})
             measured = result.measured[evaluation.key]
             outcome = measured.outcome
             ended = {"values": dict(outcome.values)} if isinstance(outcome, Ok) else {"failed": outcome.reason}
@@ -259,7 +298,7 @@ class Dispatch:
                     "t": "measurement",
                     "key": evaluation.key,
                     "id": job.id,
-                    "probe": forms[id(evaluation.probe)],
+                    "probe": {"type": form["type"], "version": form["version"], "id": probe},
                     "seed": evaluation.seed,
                     "wall": measured.wall,
                     "environment": environment,
@@ -277,15 +316,52 @@ class Dispatch:
             yield position, answer
 
 
-def _lease(task: Task) -> str:
+def task_lease(task: Task) -> str:
+    """The name of a task's lease."""
     return task.id if task.operator is not None else f"{task.id}-{task.evaluations[0].key[:16]}"
 
 
-def _is_adapter(model: Model) -> bool:
-    return (model.architecture or {}).get("kind") == "peft"
+def provide(lab: Lab, model: Model, *, on_disk: bool) -> None:
+    """Make sure that a worker will find a model's weights.
+
+    Raises:
+        WeightsMissing: they are not stored and cannot be rebuilt.
+    """
+    sha = model.weights_sha256
+    if lab.blobs.has(sha) or (not on_disk and lab.blobs.at_hand(sha)):
+        return
+    if lab.blobs.at_hand(sha):
+        lab.blobs.save(lab.blobs.load(sha), sha)
+    else:
+        lab.rebuild(model, store=on_disk)
 
 
-def _remove_scratch(lab: Lab, name: str) -> None:
-    folder = lab.path / "scratch" / name
+def spec_of(model: Model) -> ModelSpec:
+    """What a worker must know of a model."""
+    base = base_of(model) if is_adapter(model) else None
+    return ModelSpec(model.record, model.architecture, spec_of(base) if base is not None else None)
+
+
+def check_seed(seed: Any, what: str) -> None:
+    """Raise `LabError` unless a seed is a whole number from 0 to 2^63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise LabError(f"{what}: the seed is {seed!r}; give a whole number from 0 to 2^63 - 1")
+
+
+def plain_labels(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels as JSON.
+
+    Raises:
+        LabError: one has no JSON form; the message names it.
+    """
+    try:
+        return dict(canonical(labels, "labels"))
+    except NotCanonical as error:
+        raise LabError(f"{error}; labels are plain JSON values") from error
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove the checkpoints of work that is recorded."""
+    # Most births have none: the look is cheap, and a worker of a killed driver may be removing or writing here too.
     if folder.exists():
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -31,13 +31,14 @@ def package_versions() -> dict[str, str]:
 def git_commit() -> str | None:
     """Commit of the working directory, with "-dirty" when files differ from it; None outside a repository."""
     try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None if answer.returncode == 0 else None
 
 
+@cache
 def cpu() -> dict[str, Any]:
     """Model and vector capability of the processor: the same bits are only promised on the same kind."""
     model = platform.processor() or platform.machine()
@@ -48,21 +49,34 @@ def cpu() -> dict[str, Any]:
                 break
     except OSError:
         pass  # other systems have no such file; the platform's own answer stands
-    description: dict[str, Any] = {"model": model, "cores": os.cpu_count()}
+    return {"model": model, "cores": os.cpu_count(), "capability": _capability()}
+
+
+def _capability() -> str | None:
     torch = sys.modules.get("torch")
-    if torch is not None:
-        description["capability"] = torch.backends.cpu.get_cpu_capability()
-    return description
+    return torch.backends.cpu.get_cpu_capability() if torch is not None else None
 
 
-def environment() -> dict[str, Any]:
-    """The full description of this process."""
+@cache
+def machine() -> dict[str, Any]:
+    """Where this process computes: what can change the bits of a result."""
+    import torch  # noqa: F401 - its capability is part of the answer
+
     return {
         "versions": package_versions(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu(),
         "host": socket.gethostname(),
-        "command": list(sys.orig_argv),
-        "git": git_commit(),
     }
+
+
+@cache
+def origin() -> dict[str, Any]:
+    """Who asked: the command and the state of its source."""
+    return {"command": list(sys.orig_argv), "git": git_commit()}
+
+
+def environment() -> dict[str, Any]:
+    """The full description of this process."""
+    return {**machine(), **origin()}

@@ -1,13 +1,15 @@
 """Executors: where tasks run. One interface, the same results: inline, local processes, Ray.
 
 An executor takes tasks as slots are free and hands back results as they end, in any order. A task whose worker died is
-run again, a few times, on a fresh one.
+run again, a few times, on a fresh one. An executor that was closed starts anew when it is given a task.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -68,17 +70,36 @@ class Inline(Executor):
         self._finished.clear()
 
 
-def _start_worker() -> None:
+def start_worker(driver: int | None) -> None:
+    """Prepare a worker process: one compute thread, deaf to Ctrl-C, gone when its driver is gone.
+
+    Args:
+        driver: the process that started it; None where something else (Ray) looks after workers.
+    """
     # Ctrl-C reaches the whole process group; the lab's process decides what happens, its workers wait for that.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if driver is not None:
+        threading.Thread(target=_leave_with, args=(driver,), name="heredity-driver", daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
 
 
+def _leave_with(driver: int) -> None:
+    while os.getppid() == driver:
+        time.sleep(0.25)
+    os._exit(1)  # killed drivers close nothing; nobody waits for what this worker does
+
+
+# What a worker's numerical libraries read when they are loaded.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
+
 class Processes(Executor):
     """Local worker processes (loky: they start without importing the caller's script, and their death is noticed).
+
+    Every worker is a pool of its own, so that a death concerns one task, the one that runs there.
 
     Args:
         workers: how many; by default one per core that this process may use.
@@ -90,57 +111,57 @@ class Processes(Executor):
         if workers is not None and workers < 1:
             raise LabError(f"executor: {workers} processes asked; give at least 1")
         self.workers = workers or loky.cpu_count()
-        self._pool: Any = None
-        self._running: dict[Future[Result], tuple[Task, int]] = {}
+        self._idle: list[Any] = []
+        self._running: dict[Future[Result], tuple[Task, int, Any]] = {}
 
     @property
     def slots(self) -> int:
-        return self.workers + 1  # one ready to start as soon as a worker is free
+        return self.workers
 
     def submit(self, task: Task, attempt: int = 1) -> None:
         import loky
 
-        if self._pool is None:
-            self._pool = loky.ProcessPoolExecutor(self.workers, initializer=_start_worker)
-        self._running[self._pool.submit(run_task, task)] = (task, attempt)
+        if self._idle:
+            pool = self._idle.pop()
+        else:
+            pool = loky.ProcessPoolExecutor(1, initializer=start_worker, initargs=(os.getpid(),), env=ONE_THREAD)
+        self._running[pool.submit(run_task, task)] = (task, attempt, pool)
 
     def wait(self, timeout: float | None = None) -> list[Finished]:
         done, _ = wait(list(self._running), timeout=timeout, return_when=FIRST_COMPLETED)
         finished: list[Finished] = []
-        lost: list[tuple[Task, int]] = []
         for future in done:
-            task, attempt = self._running.pop(future)
+            task, attempt, pool = self._running.pop(future)
             error = future.exception()
+            if error is not None and _is_worker_death(error):
+                pool.shutdown(wait=False, kill_workers=True)
+                if attempt < RETRIES:
+                    self.submit(task, attempt + 1)
+                else:
+                    finished.append((task, worker_lost(task)))
+                continue
+            self._idle.append(pool)
             if error is None:
                 finished.append((task, future.result()))
-            elif _is_worker_death(error):
-                lost.append((task, attempt))
             elif isinstance(error, Exception):
                 finished.append((task, error))
             else:
                 raise error
-        if lost:
-            lost.extend(self._running.values())
-            self._abandon()
-            for task, attempt in lost:
-                if attempt < RETRIES:
-                    self.submit(task, attempt + 1)
-                else:
-                    finished.append((task, WorkerLost(f"the worker died {RETRIES} times during birth {task.id}")))
         return finished
 
-    def _abandon(self) -> None:
-        self._running.clear()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, kill_workers=True)
-            self._pool = None
-
     def close(self, *, now: bool = False) -> None:
-        if now:
-            self._abandon()
-        elif self._pool is not None:
-            self._pool.shutdown(wait=True)
-            self._pool = None
+        pools = [*self._idle, *(pool for _, _, pool in self._running.values())]
+        self._idle.clear()
+        self._running.clear()
+        for pool in pools:
+            pool.shutdown(wait=False, kill_workers=True)
+        for pool in [] if now else pools:
+            pool.shutdown(wait=True)
+
+
+def worker_lost(task: Task) -> WorkerLost:
+    """The end of a task that loses every worker it is given."""
+    return WorkerLost(f"the worker died {RETRIES} times during birth {task.id}; is there enough memory?")
 
 
 def _is_worker_death(error: BaseException) -> bool:
@@ -154,6 +175,7 @@ def executor_for(choice: str | Executor, blobs: BlobStore) -> Executor:
 
     Raises:
         LabError: the name is unknown.
+        MissingExtra: Ray is not installed.
     """
     if isinstance(choice, Executor):
         return choice

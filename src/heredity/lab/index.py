@@ -1,25 +1,27 @@
 """The index: a disposable SQLite view of a lab's journals, in the user's cache directory.
 
 It is never the truth and never on the lab's own (possibly shared) disk; deleting it costs one re-reading. It knows how
-far each journal was read, and checks the last line it read, so that a replaced journal is noticed and read again.
+far each journal was read, and checks the last bytes it read, so that a replaced journal is noticed and read again. A
+damaged or unwritable index is replaced, if need be by one in memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from heredity.lab.journal import Damage, read_lines
+from heredity.errors import LabError
+from heredity.lab.journal import Damage, decode_line, read_lines, strip_crc
 
-SCHEMA = """
-PRAGMA user_version = 3;
-CREATE TABLE journals (name TEXT PRIMARY KEY, offset INTEGER, tail BLOB);
+TABLES = """
+CREATE TABLE journals (name TEXT PRIMARY KEY, offset INTEGER, tail BLOB) WITHOUT ROWID;
 CREATE TABLE births (
   n INTEGER PRIMARY KEY, id TEXT UNIQUE, time REAL, type TEXT, kind TEXT, parent TEXT, weights TEXT, line TEXT);
 CREATE TABLE edges (child TEXT, place INTEGER, parent TEXT, role TEXT, PRIMARY KEY (child, place)) WITHOUT ROWID;
@@ -32,14 +34,15 @@ CREATE TABLE specs (id TEXT PRIMARY KEY, line TEXT) WITHOUT ROWID;
 CREATE TABLE damages (journal TEXT, offset INTEGER, reason TEXT, PRIMARY KEY (journal, offset)) WITHOUT ROWID;
 CREATE INDEX births_parent ON births (parent);
 CREATE INDEX births_weights ON births (weights);
-CREATE INDEX births_time ON births (time);
+CREATE INDEX births_time ON births (time, id);
 CREATE INDEX edges_parent ON edges (parent);
 CREATE INDEX measurements_id ON measurements (id);
 CREATE INDEX metrics_metric ON metrics (metric, value);
 CREATE INDEX names_id ON names (id);
 CREATE INDEX events_id ON events (id);
+CREATE INDEX events_t ON events (t);
 """
-VERSION = 3
+VERSION = 6
 TAIL = 64  # bytes before the offset that must still be the same for the offset to be believed
 
 
@@ -54,100 +57,155 @@ class Index:
     def __init__(self, lab: Path) -> None:
         self.journals = lab / "births"
         name = hashlib.sha256(str(lab.resolve()).encode()).hexdigest()[:24]
+        self._path = cache_folder() / f"{name}.sqlite"
         self._lock = threading.RLock()
-        self._offsets: dict[str, int] = {}
-        self._connection = self._open(cache_folder() / f"{name}.sqlite")
-        self._offsets = dict(self._connection.execute("SELECT name, offset FROM journals"))
+        # Sizes of the journals when they were last read to their ends; None before the first look, when the database
+        # may know of journals that are gone.
+        self._sizes: dict[str, int] | None = None
+        self._specs: set[str] = set()
+        self._connection: sqlite3.Connection | None = None
+        self._owner = 0
         self.refresh()
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = self._connect(str(path))
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
-                connection.close()
-                self._remove(path)
-                connection = self._connect(str(path))
-            self._create(connection)
-        except (sqlite3.DatabaseError, OSError):
-            # An unreadable or unwritable cache must not keep anybody from the lab: read it into memory instead.
-            connection = self._connect(":memory:")
-            self._create(connection)
-        return connection
+    # The database
 
-    @staticmethod
-    def _connect(target: str) -> sqlite3.Connection:
+    def _database(self) -> sqlite3.Connection:
+        if self._owner != os.getpid():  # opened now, or inherited by a forked child, which must not use it
+            self._connection, self._owner, self._sizes = self._open(), os.getpid(), None
+        if self._connection is None:
+            raise LabError(f"the lab at {self.journals.parent} was closed; open it again")
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        for _ in range(2):
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                return self._connect(str(self._path))
+            except sqlite3.OperationalError:
+                break  # the folder cannot be written, or the file is locked for good
+            except sqlite3.DatabaseError:
+                with contextlib.suppress(OSError):
+                    self._remove()
+            except OSError:
+                break
+        # An unreadable or unwritable cache must not keep anybody from the lab: read it into memory instead.
+        return self._connect(":memory:")
+
+    def _connect(self, target: str) -> sqlite3.Connection:
         connection = sqlite3.connect(target, timeout=30, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -65536")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA cache_size = -65536")
+            connection.execute("BEGIN IMMEDIATE")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                for statement in filter(str.strip, TABLES.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            if version not in (0, VERSION):
+                raise sqlite3.DatabaseError(f"index version {version}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    @staticmethod
-    def _remove(path: Path) -> None:
+    def _remove(self) -> None:
         for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
 
-    @staticmethod
-    def _create(connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                connection.execute(statement)
-        connection.execute("COMMIT")
+    def _start_again(self, error: sqlite3.DatabaseError) -> None:
+        """Replace a database that turned out to be damaged; do without its file where that cannot be written."""
+        if self._connection is not None:
+            self._connection.close()
+        self._sizes = None
+        if isinstance(error, sqlite3.OperationalError):  # the disk of the cache is full, or it stays locked
+            self._connection = self._connect(":memory:")
+            return
+        with contextlib.suppress(OSError):
+            self._remove()
+        self._connection = self._open()
 
     def close(self) -> None:
         """Close the database."""
-        self._connection.close()
+        if self._connection is not None and self._owner == os.getpid():
+            self._connection.close()
+        self._connection, self._owner = None, os.getpid()
 
     # Reading journals
 
     def refresh(self) -> None:
         """Read what was appended to any journal since the last time."""
         with self._lock:
-            grown = []
-            present = set()
-            try:
-                entries = list(os.scandir(self.journals))
-            except FileNotFoundError:
-                entries = []
-            for entry in entries:
-                if entry.name.endswith(".jsonl"):
-                    present.add(entry.name)
-                    if entry.stat().st_size != self._offsets.get(entry.name):
-                        grown.append(entry.name)
-            vanished = not present.issuperset(self._offsets)
-            if grown or vanished:
-                self._ingest(sorted(grown), present)
+            self._database()
+            sizes = self._journal_sizes()
+            before = self._sizes
+            grown = [name for name, size in sizes.items() if before is None or before.get(name) != size]
+            if before is None or grown or not sizes.keys() >= before.keys():
+                self._safely(sorted(grown), sizes)
 
-    def refresh_from(self, name: str) -> None:
-        """Read what was appended to one journal."""
+    def _journal_sizes(self) -> dict[str, int]:
+        try:
+            with os.scandir(self.journals) as entries:
+                return {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jsonl")}
+        except FileNotFoundError:
+            return {}
+
+    def add_own(self, name: str, start: int, lines: Sequence[bytes]) -> None:
+        """Take in lines that this process has just appended to its journal at byte `start`."""
         with self._lock:
-            self._ingest([name], None)
+            connection = self._database()
+            end = start + sum(map(len, lines))
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                row = connection.execute("SELECT offset FROM journals WHERE name = ?", (name,)).fetchone()
+                if row is not None and row[0] == start:
+                    for line in lines:
+                        self._add(decode_line(line.rstrip(b"\n")), strip_crc(line))
+                    tail = b"".join(lines)[-TAIL:]
+                    connection.execute("UPDATE journals SET offset = ?, tail = ? WHERE name = ?", (end, tail, name))
+                    connection.execute("COMMIT")
+                    if self._sizes is not None:
+                        self._sizes[name] = end
+                    return
+                connection.execute("ROLLBACK")
+            except sqlite3.DatabaseError as error:
+                self._start_again(error)
+            # the journal is new here, or another process has already read these lines, or the index was lost
+            self.refresh()
 
-    def _ingest(self, names: list[str], present: set[str] | None) -> None:
-        connection = self._connection
+    def _safely(self, names: list[str], sizes: dict[str, int]) -> None:
+        try:
+            self._ingest(names, sizes)
+        except sqlite3.DatabaseError as error:
+            self._start_again(error)
+            self._ingest(sorted(sizes), sizes)
+
+    def _ingest(self, names: list[str], sizes: dict[str, int]) -> None:
+        connection = self._database()
         connection.execute("BEGIN IMMEDIATE")
         try:
             known = dict(connection.execute("SELECT name, offset FROM journals"))
-            gone = present is not None and not present.issuperset(known)
+            # A journal that another process made and read meanwhile is not in `sizes`, but is there.
+            gone = [name for name in known if name not in sizes and not (self.journals / name).exists()]
             if gone or any(self._replaced(name, known.get(name, 0)) for name in names):
                 self._clear()
                 known = {}
-                names = sorted(path.name for path in self.journals.glob("*.jsonl"))
+                names = sorted(sizes)
             for name in names:
                 offset = known.get(name, 0)
-                for after, record in read_lines(self.journals / name, offset):
+                for after, record, text in read_lines(self.journals / name, offset):
                     offset = after
-                    self._add(record)
-                connection.execute("REPLACE INTO journals VALUES (?, ?, ?)", (name, offset, self._tail(name, offset)))
-                known[name] = offset
+                    self._add(record, text, name)
+                tail = self._tail(name, offset)
+                connection.execute("REPLACE INTO journals VALUES (?, ?, ?)", (name, offset, tail))
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
             raise
-        self._offsets = known
+        self._sizes = dict(sizes)
 
     def _tail(self, name: str, offset: int) -> bytes:
         with (self.journals / name).open("rb") as file:
@@ -157,72 +215,80 @@ class Index:
     def _replaced(self, name: str, offset: int) -> bool:
         if offset == 0:
             return False
-        row = self._connection.execute("SELECT tail FROM journals WHERE name = ?", (name,)).fetchone()
-        return row is not None and self._tail(name, offset) != row[0]
+        row = self._database().execute("SELECT tail FROM journals WHERE name = ?", (name,)).fetchone()
+        return row is not None and self._tail(name, offset)[-TAIL:] != row[0][-TAIL:]
 
     def _clear(self) -> None:
-        for table in (
-            "journals",
-            "births",
-            "edges",
-            "measurements",
-            "metrics",
-            "names",
-            "deaths",
-            "events",
-            "specs",
-            "damages",
-        ):
-            self._connection.execute(f"DELETE FROM {table}")
+        connection = self._database()
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            connection.execute(f"DELETE FROM {table}")
+        self._specs.clear()
 
-    def _add(self, record: dict[str, Any] | Damage) -> None:
-        execute = self._connection.execute
-        if isinstance(record, Damage):
-            execute("REPLACE INTO damages VALUES (?, ?, ?)", (record.journal, record.offset, record.reason))
-            return
-        kind, time = record["t"], record.get("time", 0.0)
-        line = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    def _add(self, record: dict[str, Any] | Damage, line: str, journal: str = "") -> None:
+        if isinstance(record, dict):
+            try:
+                self._add_record(record, line)
+                return
+            except (KeyError, TypeError, AttributeError) as error:
+                # A whole line of unknown shape must not keep anybody from the rest.
+                record = Damage(journal, 0, f"a {record.get('t')!r} record of unknown shape: {error!r}")
+        self._database().execute(
+            "REPLACE INTO damages VALUES (?, ?, ?)", (record.journal, record.offset, record.reason)
+        )
+
+    def _add_record(self, record: dict[str, Any], line: str) -> None:
+        connection = self._database()
+        kind, time = record["t"], float(record.get("time", 0.0))
         if kind == "birth":
             self._add_birth(record, time, line)
         elif kind == "measurement":
             self._add_measurement(record, time, line)
-        elif kind in ("environment", "architecture"):
-            execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", (record["id"], line))
+        elif kind in ("environment", "architecture", "probe"):
+            connection.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", (record["id"], line))
         elif kind == "name":
-            execute(
+            connection.execute(
                 "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id, "
                 "time = excluded.time WHERE excluded.time >= names.time",
                 (record["name"], record["id"], time),
             )
         elif kind == "death":
             rows = [(birth, time, record.get("reason", "")) for birth in record["ids"]]
-            self._connection.executemany("INSERT OR IGNORE INTO deaths VALUES (?, ?, ?)", rows)
+            connection.executemany("INSERT OR IGNORE INTO deaths VALUES (?, ?, ?)", rows)
         elif kind != "journal":
             ids = record.get("ids") or [record.get("id")]
-            self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", [(i, kind, time, line) for i in ids])
+            connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", [(i, kind, time, line) for i in ids])
 
     def _add_birth(self, record: dict[str, Any], time: float, line: str) -> None:
-        parents = record["parents"]
+        connection = self._database()
+        birth, parents = record["id"], record["parents"]
+        edges = [(birth, place, edge["id"], edge["role"]) for place, edge in enumerate(parents)]
         primary = parents[0]["id"] if parents else None
-        cursor = self._connection.execute(
-            "INSERT OR IGNORE INTO births (id, time, type, kind, parent, weights, line) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (record["id"], time, record["operator"]["type"], record["kind"], primary, record["weights"], line),
-        )
-        if cursor.rowcount:
-            rows = [(record["id"], place, edge["id"], edge["role"]) for place, edge in enumerate(parents)]
-            self._connection.executemany("INSERT OR IGNORE INTO edges VALUES (?, ?, ?, ?)", rows)
-        elif json.loads(self.line(record["id"]) or "{}")["weights"] != record["weights"]:
+        row = (time, record["operator"]["type"], record["kind"], primary, record["weights"], line)
+        found = connection.execute("SELECT time, weights, line FROM births WHERE id = ?", (birth,)).fetchone()
+        if found is None:
+            connection.execute(
+                "INSERT INTO births (time, type, kind, parent, weights, line, id) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*row, birth),
+            )
+            connection.executemany("INSERT OR IGNORE INTO edges VALUES (?, ?, ?, ?)", edges)
+            return
+        if found[1] != record["weights"]:
             # Two writers recorded the same birth with other weights: both lines stay, verify reports it.
-            self._connection.execute("INSERT INTO events VALUES (?, 'conflict', ?, ?)", (record["id"], time, line))
+            connection.execute("INSERT INTO events VALUES (?, 'conflict', ?, ?)", (birth, time, line))
+        if (time, line) < (found[0], found[2]):  # the earliest counts, in whatever order journals are read
+            connection.execute(
+                "UPDATE births SET time = ?, type = ?, kind = ?, parent = ?, weights = ?, line = ? WHERE id = ?",
+                (*row, birth),
+            )
 
     def _add_measurement(self, record: dict[str, Any], time: float, line: str) -> None:
-        ok = "values" in record
-        self._connection.execute(
+        connection = self._database()
+        connection.execute(
             "INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET ok = excluded.ok, "
             "time = excluded.time, line = excluded.line WHERE excluded.time >= measurements.time",
-            (record["key"], record["id"], record["probe"]["type"], ok, time, line),
+            (record["key"], record["id"], record["probe"]["type"], "values" in record, time, line),
         )
-        self._connection.executemany(
+        connection.executemany(
             "INSERT INTO metrics VALUES (?, ?, ?, ?) ON CONFLICT (id, metric) DO UPDATE SET value = excluded.value, "
             "time = excluded.time WHERE excluded.time >= metrics.time",
             [(record["id"], metric, value, time) for metric, value in record.get("values", {}).items()],
@@ -232,8 +298,16 @@ class Index:
 
     def query(self, sql: str, arguments: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a read-only statement over the tables above."""
+        values = tuple(arguments)
         with self._lock:
-            return self._connection.execute(sql, tuple(arguments)).fetchall()
+            try:
+                return self._database().execute(sql, values).fetchall()
+            except sqlite3.OperationalError:
+                raise  # a wrong statement
+            except sqlite3.DatabaseError as error:
+                self._start_again(error)
+                self.refresh()
+                return self._database().execute(sql, values).fetchall()
 
     def line(self, birth: str) -> str | None:
         """The recorded line of a birth, or None."""
@@ -246,12 +320,36 @@ class Index:
         return json.loads(line) if line else None
 
     def births(self) -> Iterator[dict[str, Any]]:
-        """All births in the order of their time."""
-        for (line,) in self.query("SELECT line FROM births ORDER BY time, id"):
-            yield json.loads(line)
+        """All births in the order of their time; those born while reading may or may not be among them."""
+        after: tuple[float, str] = (float("-inf"), "")
+        while rows := self.query(
+            "SELECT time, id, line FROM births WHERE (time, id) > (?, ?) ORDER BY time, id LIMIT 1000", after
+        ):
+            for time, birth, line in rows:
+                after = (time, birth)
+                yield json.loads(line)
+
+    def line_of_descent(self, birth: str) -> list[dict[str, Any]]:
+        """A birth and its primary ancestors, the birth first, as far up as they are recorded.
+
+        A record that is its own ancestor comes twice, at the end: there the walk stops.
+        """
+        rows = self.query(
+            "WITH RECURSIVE up (id, step) AS (SELECT ?, 0 UNION ALL SELECT b.parent, up.step + 1 FROM up "
+            "JOIN births b ON b.id = up.id WHERE b.parent IS NOT NULL AND up.step < (SELECT count(*) FROM births)) "
+            "SELECT b.line FROM up JOIN births b ON b.id = up.id ORDER BY step",
+            (birth,),
+        )
+        return [json.loads(row[0]) for row in rows]
+
+    def has_spec(self, spec: str) -> bool:
+        """Whether an environment, architecture or probe of this id is recorded."""
+        if spec not in self._specs and self.query("SELECT 1 FROM specs WHERE id = ?", (spec,)):
+            self._specs.add(spec)
+        return spec in self._specs
 
     def spec(self, spec: str) -> dict[str, Any] | None:
-        """An environment or architecture by its id."""
+        """An environment, architecture or probe by its id."""
         rows = self.query("SELECT line FROM specs WHERE id = ?", (spec,))
         return json.loads(rows[0][0]) if rows else None
 

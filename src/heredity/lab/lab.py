@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from heredity.errors import BirthFailed, LabError, OperatorChanged, ReadOnlyLab
+from heredity.errors import BirthFailed, LabError, OperatorChanged, ReadOnlyLab, UnknownModel
 from heredity.evaluation.outcome import Failed, Ok
-from heredity.lab import refs
+from heredity.lab import records, refs
 from heredity.lab.blobs import BlobStore, EvidenceStore
-from heredity.lab.canonical import canonical, dataclass_form, digest, import_path, source_hash
+from heredity.lab.canonical import canonical, dataclass_form, digest, source_hash
 from heredity.lab.dispatch import Dispatch
 from heredity.lab.executors import Executor, executor_for
 from heredity.lab.index import Index
@@ -58,16 +58,17 @@ class Lab:
         lease_expiry: float = 60.0,
     ) -> None:
         self.path = Path(path)
+        self.root = self.path.resolve()  # what workers are told; the caller may change its directory
         self.threads = threads
         self.writable = mode != "r"
         self._prepare_folder(mode)
-        self.blobs = BlobStore(self.path)
-        self.evidence = EvidenceStore(self.path, writable=self.writable)
-        self.leases = LeaseBook(self.path / "leases", lease_expiry)
-        self.index = Index(self.path)
-        self._writer = JournalWriter(self.path / "births")
-        self._executor: Executor | None = None
-        self._executor_choice = executor
+        self.blobs = BlobStore(self.root)
+        self.evidence = EvidenceStore(self.root, writable=self.writable)
+        self.leases = LeaseBook(self.root / "leases", lease_expiry)
+        self.index = Index(self.root)
+        self._writer = JournalWriter(self.root / "births")
+        self._choice = executor
+        self._executors: dict[str, Executor] = {}
         self._warned: set[str] = set()
 
     def _prepare_folder(self, mode: str) -> None:
@@ -78,9 +79,16 @@ class Lab:
             return
         if mode != "a":
             raise LabError(f"there is no lab at {self.path}; heredity.Lab({str(self.path)!r}) makes one")
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise LabError(f"{self.path} exists and is no lab; choose an empty or new folder")
-        births.mkdir(parents=True, exist_ok=True)
+        try:
+            hidden = self.path.is_dir() and all(item.name.startswith(".") for item in self.path.iterdir())
+            if self.path.exists() and not hidden:
+                # another process may be making it at this moment
+                if births.is_dir():
+                    return
+                raise LabError(f"{self.path} exists and is no lab; choose an empty or new folder")
+            births.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ReadOnlyLab(f"cannot make a lab at {self.path}: {error.strerror}") from error
 
     def __repr__(self) -> str:
         return f"Lab({str(self.path)!r}, {len(self)} births)"
@@ -93,9 +101,9 @@ class Lab:
 
     def close(self) -> None:
         """Give back workers, leases and files; everything recorded stays."""
-        if self._executor is not None:
-            self._executor.close()
-            self._executor = None
+        for executor in self._executors.values():
+            executor.close()
+        self._executors.clear()
         self.leases.close()
         self._writer.close()
         self.index.close()
@@ -112,9 +120,11 @@ class Lab:
         record = self.index.birth(reference)
         if record is None:
             self.index.refresh()
-            record = self.index.birth(refs.resolve(self.index, reference))
-        assert record is not None
-        return Model(record, self.blobs, self)
+            birth = refs.resolve(self.index, reference)
+            record = self.index.birth(birth)
+            if record is None:
+                raise UnknownModel(f"{reference!r} means {birth}, which is in no journal; was a journal not copied?")
+        return self.handle(record)
 
     def __contains__(self, reference: object) -> bool:
         birth = reference.id if isinstance(reference, Model) else str(reference)
@@ -123,34 +133,15 @@ class Lab:
     def models(self) -> Iterator[Model]:
         """All models in the order of their births."""
         self.index.refresh()
-        return (Model(record, self.blobs, self) for record in self.index.births())
+        return map(self.handle, self.index.births())
 
-    def children(self, model: Model) -> list[Model]:
-        """Births that have this model as a parent, in any role, in the order of their time."""
-        rows = self.index.query(
-            "SELECT DISTINCT b.id, b.time FROM edges e JOIN births b ON b.id = e.child WHERE e.parent = ? "
-            "ORDER BY b.time, b.id",
-            (model.id,),
-        )
-        return [self[row[0]] for row in rows]
+    def handle(self, record: Mapping[str, Any]) -> Model:
+        """The handle on a birth of which the record is at hand."""
+        return Model(record, self.blobs, self)
 
     def names_of(self, model: Model) -> list[str]:
         """Names that point to a model now."""
-        rows = self.index.query("SELECT name FROM names WHERE id = ? ORDER BY time, name", (model.id,))
-        return [row[0] for row in rows]
-
-    def measurements_of(self, model: Model) -> dict[str, Ok | Failed]:
-        """The newest outcome of each probe on a model."""
-        import json
-
-        rows = self.index.query("SELECT line FROM measurements WHERE id = ? ORDER BY time", (model.id,))
-        records = [json.loads(row[0]) for row in rows]
-        return {record["probe"]["type"].rpartition(":")[2]: _outcome(record) for record in records}
-
-    def value_of(self, model: Model, metric: str) -> float | None:
-        """The newest value of a metric of a model, or None."""
-        rows = self.index.query("SELECT value FROM metrics WHERE id = ? AND metric = ?", (model.id, metric))
-        return rows[0][0] if rows else None
+        return records.names_of(self, model)
 
     def spec(self, spec: str) -> dict[str, Any]:
         """An architecture or environment by its id.
@@ -172,6 +163,7 @@ class Lab:
         name: str | None = None,
         architecture: Architecture | None = None,
         labels: Mapping[str, Any] | None = None,
+        note: str = "",
         **roles: Ref,
     ) -> Model:
         """Record a model from outside: a module, a state dict, a Hugging Face or adapter folder, a safetensors file.
@@ -182,7 +174,7 @@ class Lab:
             NonFinite: it holds NaN or infinity.
             LabError: the folder or file cannot be read as a model.
         """
-        return add_model(self, model, name=name, architecture=architecture, labels=labels or {}, roles=roles)
+        return add_model(self, model, name=name, architecture=architecture, labels=labels or {}, note=note, roles=roles)
 
     def derive(
         self,
@@ -299,7 +291,7 @@ class Lab:
         record = self.index.measurement(self.evaluation_key(self.form(probe), model.id, seed))
         if record is None:
             raise LabError(f"{type(probe).__name__} was not measured on {model.id}")
-        return _outcome(record)
+        return records.outcome_in(record)
 
     # Later events
 
@@ -309,10 +301,14 @@ class Lab:
         Raises:
             LabError: the name could be taken for an id or a reference.
         """
-        taken = name in ("best", "latest") or any(mark in name for mark in "~:") or not name.strip()
+        self.check_name(name)
+        self.append({"t": "name", "id": self[model].id, "name": name})
+
+    def check_name(self, name: str) -> None:
+        """Raise `LabError` for a name that could be taken for an id or a reference."""
+        taken = name in ("best", "latest") or any(mark in name for mark in "~:") or name != name.strip() or not name
         if taken or all(letter in "0123456789abcdef" for letter in name):
             raise LabError(f"{name!r} cannot be a name: it would be read as a reference; use letters, digits, - and _")
-        self.append({"t": "name", "id": self[model].id, "name": name})
 
     def note(self, model: Ref, text: str) -> None:
         """Attach a note to a model."""
@@ -320,13 +316,18 @@ class Lab:
 
     def tag(self, model: Ref, *tags: str) -> None:
         """Attach tags to a model."""
-        self.append({"t": "tag", "id": self[model].id, "tags": list(tags)})
+        if tags:
+            self.append({"t": "tag", "id": self[model].id, "tags": list(tags)})
 
     def die(self, models: Iterable[Ref], reason: str = "") -> None:
         """Record that a population no longer holds these models. Their lineage stays."""
         ids = [self[model].id for model in models]
         if ids:
             self.append({"t": "death", "ids": ids, "reason": reason})
+
+    def dead(self, ids: Iterable[str]) -> list[str]:
+        """Those of the ids whose death is recorded."""
+        return [i for i in ids if self.index.query("SELECT 1 FROM deaths WHERE id = ?", (i,))]
 
     def drop(self, models: Iterable[Ref]) -> int:
         """Delete stored weights that can be rebuilt; returns the bytes freed. The births stay."""
@@ -349,18 +350,20 @@ class Lab:
     def form(self, recorded: Operator | Probe) -> dict[str, Any]:
         """An operator or probe as the record holds it: import path, declared version, canonical configuration."""
         form = dataclass_form(recorded, type(recorded).__name__, self.evidence.save)
-        return {"type": import_path(type(recorded)), "version": recorded.version, "config": form["fields"]}
+        named = {"type": form["$type"], "version": recorded.version, "config": form["fields"]}
+        return {**named, "fingerprint": form["fingerprint"]} if "fingerprint" in form else named
 
     def birth_key(self, form: Mapping[str, Any], edges: Sequence[tuple[str, Model]], seed: int) -> str:
         """The identity of a birth: operator, version, parents in order with roles, evidence, seed."""
         parents = [[role, parent.id] for role, parent in edges]
         return digest({"operator": dict(form), "parents": parents, "seed": canonical(seed, "seed")})
 
-    def evaluation_key(self, form: Mapping[str, Any], model: str, seed: int) -> str:
-        """The identity of an evaluation."""
-        return digest({"probe": dict(form), "model": model, "seed": canonical(seed, "seed")})
+    def evaluation_key(self, form: Mapping[str, Any] | str, model: str, seed: int) -> str:
+        """The identity of an evaluation; a probe's form may be given by its digest."""
+        probe = form if isinstance(form, str) else digest(dict(form))
+        return digest({"probe": probe, "model": model, "seed": canonical(seed, "seed")})
 
-    def append(self, *records: Mapping[str, Any]) -> None:
+    def append(self, *lines: Mapping[str, Any]) -> None:
         """Write records to this process's journal.
 
         Raises:
@@ -368,16 +371,18 @@ class Lab:
         """
         if not self.writable:
             raise ReadOnlyLab(f"the lab at {self.path} is open for reading only; nothing was recorded")
-        self._writer.append(*({"time": time.time(), **record} for record in records))
-        self.index.refresh_from(self._writer.path.name)
+        now = time.time()
+        start, written = self._writer.append(*({"time": now, **line} for line in lines))
+        self.index.add_own(self._writer.path.name, start, written)
 
-    def executor(self, choice: str | Executor | None = None) -> tuple[Executor, bool]:
-        """The executor to use, and whether the caller has to close it."""
-        if choice is not None:
-            return executor_for(choice, self.blobs), not isinstance(choice, Executor)
-        if self._executor is None:
-            self._executor = executor_for(self._executor_choice, self.blobs)
-        return self._executor, False
+    def executor(self, choice: str | Executor | None = None) -> Executor:
+        """The executor to use; those made here live as long as the lab, so that workers start once."""
+        choice = self._choice if choice is None else choice
+        if isinstance(choice, Executor):
+            return choice
+        if choice not in self._executors:
+            self._executors[choice] = executor_for(choice, self.blobs)
+        return self._executors[choice]
 
     def warn_if_changed(self, operator: Operator, record: Mapping[str, Any]) -> None:
         """Warn once per operator when a recalled birth was made by other source of it."""
@@ -391,7 +396,3 @@ class Lab:
                 OperatorChanged,
                 stacklevel=3,
             )
-
-
-def _outcome(record: Mapping[str, Any]) -> Ok | Failed:
-    return Ok(record["values"]) if "values" in record else Failed(record["failed"])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heredity.errors import LabError
 from heredity.evaluation.outcome import Failed, Ok
+from heredity.lab import records
+from heredity.lab.blobs import BlobStore, Watched
 from heredity.lab.operator import short_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from heredity.lab.blobs import BlobStore
     from heredity.lab.lab import Lab
 
 
@@ -31,12 +33,27 @@ class Model:
         *,
         architecture: Mapping[str, Any] | None = None,
         edges: list[tuple[str, Model]] | None = None,
+        handed: list[tuple[Tensor, int, str]] | None = None,
     ) -> None:
         self.record = record
         self._blobs = blobs
         self._lab = lab
         self._architecture = architecture
         self._edges = edges
+        self._handed = handed
+
+    def watched(self, handed: list[tuple[Tensor, int, str]]) -> Model:
+        """This handle inside a birth: tensors that it gives out are noted in `handed`."""
+        return Model(self.record, self._blobs, architecture=self.architecture, edges=self._edges, handed=handed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A handle that travels is like one inside a birth: it knows its record, its weights and its base, not the lab.
+        from heredity.lab.architecture import base_of
+
+        known = self._edges if self._lab is None else None
+        base = base_of(self) if self._lab is not None and (self.architecture or {}).get("kind") == "peft" else None
+        edges = known if known is not None else ([("base", base)] if base is not None else [])
+        return (_arrived, (dict(self.record), self._blobs.root, self.architecture, edges))
 
     def __repr__(self) -> str:
         return f"Model({self.id}, {self})"
@@ -112,8 +129,7 @@ class Model:
     def edges(self) -> list[tuple[str, Model]]:
         """(role, parent), the primary parent first."""
         if self._edges is None:
-            lab = self._home("parents")
-            self._edges = [(edge["role"], lab[edge["id"]]) for edge in self.record["parents"]]
+            self._edges = records.edges_of(self._home("parents"), self)
         return self._edges
 
     @property
@@ -124,7 +140,7 @@ class Model:
     @property
     def children(self) -> list[Model]:
         """Births that this model is a parent of, in any role, in the order of their time."""
-        return self._home("children").children(self)
+        return records.children_of(self._home("children"), self)
 
     def ancestors(self) -> Iterator[Model]:
         """All ancestors, each once, nearest first."""
@@ -138,25 +154,31 @@ class Model:
                 queue.extend(model.parents)
 
     def path(self) -> list[Model]:
-        """From the root to this model along primary parents."""
-        path: list[Model] = [self]
-        while path[-1].parents:
-            path.append(path[-1].parents[0])
-        return path[::-1]
+        """From the root to this model along primary parents.
+
+        Raises:
+            UnknownModel: a parent is in no journal.
+            DamagedRecord: a birth is recorded as its own ancestor.
+        """
+        return records.path_of(self._home("ancestors"), self)
 
     def mrca(self, other: Model) -> Model | None:
-        """The most recent common ancestor along any parents (a model counts as its own); None when there is none."""
-        mine = {model.id: model for model in [self, *self.ancestors()]}
-        common = [mine[model.id] for model in [other, *other.ancestors()] if model.id in mine]
-        # Parents are recorded before their children, so the latest common ancestor is an ancestor of no other one.
-        return max(common, key=lambda model: (model.record["time"], model.id), default=None)
+        """The most recent common ancestor along any parents (a model counts as its own); None when there is none.
+
+        Of several that no other common ancestor descends from, the one born last.
+        """
+        mine = {model.id for model in [self, *self.ancestors()]}
+        common = {model.id: model for model in [other, *other.ancestors()] if model.id in mine}
+        inner = {parent.id for model in common.values() for parent in model.parents}
+        youngest = [model for birth, model in common.items() if birth not in inner]
+        return max(youngest, key=lambda model: (model.record["time"], model.id), default=None)
 
     # Names and numbers
 
     @property
     def names(self) -> list[str]:
         """Names that point here now."""
-        return self._home("names").names_of(self)
+        return records.names_of(self._home("names"), self)
 
     @property
     def name(self) -> str | None:
@@ -166,11 +188,24 @@ class Model:
     @property
     def measurements(self) -> Mapping[str, Ok | Failed]:
         """The newest outcome of each probe, by the probe's short name."""
-        return self._home("measurements").measurements_of(self)
+        return records.measurements_of(self._home("measurements"), self)
 
     def value(self, metric: str) -> float | None:
         """The newest value of a metric, or None."""
-        return self._home("measurements").value_of(self, metric)
+        return records.value_of(self._home("measurements"), self, metric)
+
+    @property
+    def tags(self) -> list[str]:
+        """Tags attached to it, in the order of their first use."""
+        return list(dict.fromkeys(tag for event in self._events("tag") for tag in event["tags"]))
+
+    @property
+    def remarks(self) -> list[str]:
+        """Texts attached with `lab.note`, oldest first."""
+        return [event["text"] for event in self._events("note")]
+
+    def _events(self, kind: str) -> list[dict[str, Any]]:
+        return records.events_of(self._home("later events"), self, kind)
 
     # Weights
 
@@ -182,13 +217,18 @@ class Model:
     def weights(self) -> Mapping[str, Tensor]:
         """The state dict, memory-mapped tensor by tensor; rebuilt and checked when it was dropped.
 
+        Inside a birth its tensors must not be written to: clone them first.
+
         Raises:
             WeightsMissing: they are not stored and cannot be rebuilt.
             RebuildMismatch: rebuilding gave other weights; the message says what differs.
         """
-        if self._blobs.at_hand(self.weights_sha256) or self._lab is None:
-            return self._blobs.load(self.weights_sha256)
-        return self._lab.rebuild(self)
+        if self._lab is not None:
+            if not self._blobs.at_hand(self.weights_sha256):
+                self._lab.rebuild(self)
+            return self._blobs.load(self.weights_sha256, private=True)
+        weights = self._blobs.load(self.weights_sha256, private=self._handed is None)
+        return weights if self._handed is None else Watched(weights, self.id, self._handed)
 
     def load(self, into: nn.Module | None = None) -> nn.Module:
         """The module in evaluation mode, with its weights."""
@@ -199,3 +239,9 @@ class Model:
     def files(self) -> Mapping[str, bytes]:
         """Small files that belong to the model (a tokenizer), by name."""
         return {name: self._blobs.load_file(sha) for name, sha in self.record.get("files", {}).items()}
+
+
+def _arrived(
+    record: Mapping[str, Any], root: Path, architecture: Mapping[str, Any] | None, edges: list[tuple[str, Model]]
+) -> Model:
+    return Model(record, BlobStore(root), architecture=architecture, edges=edges)

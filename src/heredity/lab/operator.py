@@ -44,6 +44,7 @@ class Child:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+CHECKPOINT = "checkpoint.safetensors"
 Offspring: TypeAlias = "nn.Module | Mapping[str, Tensor] | Child"
 
 
@@ -153,9 +154,16 @@ class Context:
     """What the runner hands an operator or probe: seed, generator, checkpoints, progress."""
 
     def __init__(
-        self, seed: int, scratch: Path, blobs: BlobStore, report: Callable[[float, float], None] | None = None
+        self,
+        seed: int,
+        scratch: Path,
+        blobs: BlobStore,
+        report: Callable[[float, float], None] | None = None,
+        *,
+        source: str | None = None,
     ) -> None:
         self.seed = seed
+        self._source = source  # a checkpoint of other code is no use
         self._scratch = scratch
         self._blobs = blobs
         self._report = report
@@ -186,21 +194,27 @@ class Context:
 
         content = save(
             {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()},
-            metadata={"meta": json.dumps(meta)},
+            metadata={"meta": json.dumps(meta, allow_nan=False), "source": self._source or ""},
         )
-        with self._blobs.new_file(self._scratch / "checkpoint.safetensors") as temporary:
+        with self._blobs.new_file(self._scratch / CHECKPOINT) as temporary:
             temporary.write_bytes(content)
 
     def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last checkpoint's tensors and meta; None when there is none."""
-        path = self._scratch / "checkpoint.safetensors"
+        """The last checkpoint's tensors and meta; None when there is none of this operator's present source."""
+        path = self._scratch / CHECKPOINT
         if not path.exists():
             return None
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
-            return tensors, json.loads(file.metadata()["meta"])
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                if metadata["source"] != (self._source or ""):
+                    return None
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
+                return tensors, json.loads(metadata["meta"])
+        except (SafetensorError, OSError, KeyError, ValueError):
+            return None  # damaged: the birth begins anew, with the same result
 
 
 def short_name(type_path: str) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from heredity.errors import HeredityError, RebuildMismatch, WeightsMissing
-from heredity.lab.canonical import import_item, revive, source_hash
-from heredity.lab.environment import environment
+from heredity.errors import DamagedRecord, HeredityError, RebuildMismatch, WeightsMissing
+from heredity.lab.architecture import base_of, is_adapter
+from heredity.lab.blobs import nbytes
+from heredity.lab.canonical import revive, source_hash, trust_for
+from heredity.lab.environment import machine
 from heredity.lab.model import Model
 from heredity.lab.operator import Operator
 from heredity.lab.steps import IMPORT, STEP
@@ -18,39 +24,87 @@ if TYPE_CHECKING:
     from heredity.lab.lab import Lab
 
 
+IN_MEMORY = 1 << 28  # bytes up to which weights rebuilt on the way stay in memory; larger ones go to disk meanwhile
+
+
 def rebuild(lab: Lab, model: Model, *, store: bool) -> Mapping[str, Tensor]:
     """The weights of a model whose blob is gone; see `Lab.rebuild`.
 
-    Births are run from the oldest missing ancestor on. Weights rebuilt on the way are dropped again at the end.
+    Births are run from the oldest missing ancestor on. Weights rebuilt on the way are given up as soon as nothing
+    needs them.
 
     Raises:
         WeightsMissing: a birth on the way cannot be run again.
         RebuildMismatch: a birth gave other weights than recorded.
+        DamagedRecord: a birth is recorded as its own ancestor.
     """
     order = missing_ancestors(lab, model)
-    passing = [ancestor for ancestor in order if ancestor.id != model.id and lab.writable]
+    uses: Counter[str] = Counter()  # how many births still to run need these weights
+    for ancestor in order:
+        uses.update(needed.weights_sha256 for needed in needed_by(ancestor))
+    passing = {ancestor.weights_sha256 for ancestor in order} - {model.weights_sha256}
+    on_disk: set[str] = set()
     try:
         for ancestor in order:
-            _run_again(lab, ancestor, store=(store or ancestor.id != model.id) and lab.writable)
+            last = ancestor.id == model.id
+            _run_again(lab, ancestor)
+            sha = ancestor.weights_sha256
+            weights = lab.blobs.load(sha)
+            if last and store and lab.writable:
+                lab.blobs.save(weights, sha, replace=True)
+            elif not last and nbytes(weights) > IN_MEMORY and lab.writable:
+                lab.blobs.save(weights, sha)
+                on_disk.add(sha)
+                lab.blobs.forget(sha)
+            elif not last:
+                lab.blobs.pin(sha, weights)
+            for needed in needed_by(ancestor):
+                gone = needed.weights_sha256
+                uses[gone] -= 1
+                if gone in passing and uses[gone] <= 0:
+                    _give_up(lab, gone, on_disk)
     finally:
-        for ancestor in passing:
-            lab.blobs.drop(ancestor.weights_sha256)
+        for sha in passing:
+            _give_up(lab, sha, on_disk)
     return lab.blobs.load(model.weights_sha256)
 
 
+def _give_up(lab: Lab, sha: str, on_disk: set[str]) -> None:
+    lab.blobs.forget(sha)
+    if sha in on_disk:
+        on_disk.discard(sha)
+        lab.blobs.drop(sha)
+
+
+def needed_by(model: Model) -> list[Model]:
+    """The models whose weights a birth reads: its parents, and what adapters among them sit on."""
+    bases = [base for parent in model.parents if is_adapter(parent) and (base := base_of(parent)) is not None]
+    return list({parent.id: parent for parent in [*model.parents, *bases]}.values())
+
+
 def missing_ancestors(lab: Lab, model: Model) -> list[Model]:
-    """The model and those ancestors that must be rebuilt before it, parents first."""
+    """The model and those ancestors that must be rebuilt before it, parents first.
+
+    Raises:
+        DamagedRecord: a birth is recorded as its own ancestor.
+    """
     order: list[Model] = []
-    seen: set[str] = set()
-    stack: list[tuple[Model, bool]] = [(model, False)]
+    state: dict[str, bool] = {}  # False while its ancestors are looked at, True when it has its place
+    stack = [model]
     while stack:
-        current, expanded = stack.pop()
-        if expanded:
-            order.append(current)
-        elif current.id not in seen and (current is model or not lab.blobs.has(current.weights_sha256)):
-            seen.add(current.id)
-            stack.append((current, True))
-            stack.extend((parent, False) for parent in current.parents)
+        current = stack[-1]
+        if current.id in state:
+            stack.pop()
+            if not state[current.id]:
+                state[current.id] = True
+                order.append(current)
+            continue
+        state[current.id] = False
+        for parent in needed_by(current):
+            if state.get(parent.id) is False:
+                raise DamagedRecord(f"{current.id} and its parent {parent.id} are recorded as ancestors of each other")
+            if parent.id not in state and not lab.blobs.at_hand(parent.weights_sha256):
+                stack.append(parent)
     return order
 
 
@@ -66,10 +120,11 @@ def revive_operator(lab: Lab, model: Model) -> Operator:
         raise WeightsMissing(
             f"the weights of {model.id} are missing and it {how}, so it cannot be rebuilt; restore its blob"
         )
+    fingerprint = {"fingerprint": form["fingerprint"]} if "fingerprint" in form else {}
     try:
-        operator = revive({"$type": form["type"], "fields": form["config"]}, lab.evidence.load)
+        operator = revive({"$type": form["type"], "fields": form["config"], **fingerprint}, lab.evidence.load)
     except FileNotFoundError as error:
-        raise WeightsMissing(f"{model.id} cannot be rebuilt: the evidence {error.args[0]} is not stored") from error
+        raise WeightsMissing(f"{model.id} cannot be rebuilt: its evidence is not stored ({error})") from error
     except HeredityError as error:
         raise WeightsMissing(f"{model.id} cannot be rebuilt: {error}") from error
     if not isinstance(operator, Operator):
@@ -77,48 +132,62 @@ def revive_operator(lab: Lab, model: Model) -> Operator:
     return operator
 
 
-def can_rebuild(lab: Lab, model: Model) -> bool:
-    """Whether a birth could be run again here, given its parents' weights."""
-    if not model.record.get("deterministic", True):
-        return False
+def obstacle(lab: Lab, model: Model) -> str | None:
+    """Why a birth could not be run again here to the same bits, given its parents' weights; None when it could.
+
+    Cautious, because blobs are deleted on its word: other source of the operator or another torch, NumPy or kind of CPU
+    counts, although the bits may well be the same.
+    """
+    record = model.record
+    if not record.get("deterministic", True):
+        return "it did not come from a deterministic operator"
+    if "<" in model.operator["type"]:
+        return "its operator is defined inside a function, where no other process finds it"
     try:
-        item = import_item(model.operator["type"])
-    except HeredityError:
-        return False
-    evidence = _tensors(model.operator["config"])
-    return isinstance(item, type) and issubclass(item, Operator) and all(map(lab.evidence.blobs.has, evidence))
+        operator = revive_operator(lab, model)
+    except WeightsMissing as error:
+        return str(error)
+    if operator.version != model.operator["version"]:
+        return "its operator's version has changed"
+    if record.get("source") != source_hash(type(operator)):
+        return "its operator's source has changed"
+    then = lab.index.spec(record["environment"])
+    if then is None:
+        return "the record of its environment is missing"
+    now = machine()
+    if any(then["versions"].get(name) != now["versions"].get(name) for name in ("torch", "numpy")):
+        return "it was made with another torch or NumPy"
+    if then["cpu"] != {**now["cpu"], "cores": then["cpu"].get("cores")}:
+        return "it was made on another kind of CPU"
+    return None
 
 
-def _tensors(form: Any) -> Iterable[str]:
-    if isinstance(form, list):
-        for item in form:
-            yield from _tensors(item)
-    elif isinstance(form, dict):
-        for key, item in form.items():
-            if key in ("$tensor", "$array"):
-                yield item
-            else:
-                yield from _tensors(item)
-
-
-def _run_again(lab: Lab, model: Model, *, store: bool) -> None:
-    from heredity.lab.dispatch import Dispatch
+def _run_again(lab: Lab, model: Model) -> None:
+    from heredity.lab.dispatch import remove_scratch, spec_of
     from heredity.lab.runner import Task, run_task
 
     operator = revive_operator(lab, model)
-    specs = Dispatch(lab, ())
-    task = Task(
-        root=lab.path.resolve(),
-        id=model.id,
-        key=model.key,
-        operator=operator,
-        parents=tuple(specs.spec(parent) for parent in model.parents),
-        roles=tuple(role for role, _ in model.edges),
-        seed=model.seed,
-        threads=model.record["threads"],
-        keep=False,
-    )
-    result = run_task(task, lab.blobs)
+    with contextlib.ExitStack() as stack:
+        if lab.writable:
+            scratch = lab.root / "scratch"
+        else:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heredity-")))
+        task = Task(
+            root=lab.root,
+            scratch=scratch,
+            id=model.id,
+            key=model.key,
+            operator=operator,
+            parents=tuple(spec_of(parent) for parent in model.parents),
+            roles=tuple(role for role, _ in model.edges),
+            seed=model.seed,
+            threads=model.record["threads"],
+            trust=trust_for(),
+            source=source_hash(type(operator)),
+            keep=False,
+        )
+        result = run_task(task, lab.blobs)
+        remove_scratch(scratch / model.id)
     assert result.birth is not None
     sha = result.birth["weights"]
     if sha != model.weights_sha256:
@@ -127,13 +196,13 @@ def _run_again(lab: Lab, model: Model, *, store: bool) -> None:
             f"rebuilding {model.id} gave the weights {sha[:12]}, recorded are {model.weights_sha256[:12]}; "
             f"{_differences(lab, model, operator)}"
         )
-    if store:
-        lab.blobs.save(lab.blobs.load(sha), sha)
 
 
 def _differences(lab: Lab, model: Model, operator: Operator) -> str:
     """What differs between the recorded conditions and these."""
-    then, now = lab.spec(model.record["environment"]), environment()
+    then, now = lab.index.spec(model.record["environment"]), machine()
+    if then is None:
+        return "under which conditions it was made is in no journal"
     found = []
     if model.record.get("source") != source_hash(type(operator)):
         found.append(f"the source of {type(operator).__name__} has changed")

@@ -31,10 +31,12 @@ def resolve(index: Index, reference: str) -> str:
 
 def _up(index: Index, birth: str, generations: int, reference: str) -> str:
     for _ in range(generations):
-        parent = index.query("SELECT parent FROM births WHERE id = ?", (birth,))[0][0]
-        if parent is None:
+        rows = index.query("SELECT parent FROM births WHERE id = ?", (birth,))
+        if not rows:
+            raise UnknownModel(f"{reference!r} leads to {birth}, which is in no journal; was a journal not copied?")
+        if rows[0][0] is None:
             raise UnknownModel(f"{reference!r} goes above {birth}, which has no parents")
-        birth = parent
+        birth = rows[0][0]
     return birth
 
 
@@ -57,6 +59,8 @@ def _base(index: Index, reference: str) -> str:
 def _by_prefix(index: Index, prefix: str) -> str:
     short = prefix[:16]
     rows = index.query("SELECT id FROM births WHERE id >= ? AND id < ? LIMIT 6", (short, short + "g"))
+    if len(prefix) > 16:  # of a key
+        rows = [row for row in rows if str((index.birth(row[0]) or {}).get("key", "")).startswith(prefix)]
     if not rows:
         raise UnknownModel(_nothing(index, prefix))
     if len(rows) > 1:

@@ -6,27 +6,35 @@ generators and seeds them, checks the result and stores its blob; recording it i
 
 from __future__ import annotations
 
-import contextlib
-import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heredity.errors import BirthFailed, EvaluationFailed, NonFinite
+from heredity.errors import BirthFailed, EvaluationFailed, LabError, NonFinite
 from heredity.evaluation.outcome import Failed, Ok, outcome_of
 from heredity.lab.architecture import describe, module_state
-from heredity.lab.blobs import BlobStore, check_all_finite, split_aliases, weights_digest
-from heredity.lab.canonical import source_hash
-from heredity.lab.environment import environment
+from heredity.lab.blobs import (
+    BlobGone,
+    BlobStore,
+    check_all_finite,
+    check_tensors,
+    drop_tied,
+    nbytes,
+    split_aliases,
+    weights_digest,
+)
+from heredity.lab.canonical import Trust, dumps, source_hash
+from heredity.lab.conditions import fixed_conditions
+from heredity.lab.environment import machine
 from heredity.lab.model import Model
 from heredity.lab.operator import Child, Context, Operator, Parents, Probe
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,16 @@ class ModelSpec:
     architecture: Mapping[str, Any] | None
     base: ModelSpec | None = None
 
-    def handle(self, blobs: BlobStore) -> Model:
-        """A handle without a lab."""
-        edges = [("base", self.base.handle(blobs))] if self.base is not None else []
-        return Model(self.record, blobs, architecture=self.architecture, edges=edges)
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the weights make sense on the base alone."""
+        return (self.architecture or {}).get("kind") == "peft"
+
+    def handle(self, blobs: BlobStore, handed: list[tuple[Tensor, int, str]] | None = None) -> Model:
+        """A handle without a lab; tensors that it gives out are noted in `handed`."""
+        edges = [("base", self.base.handle(blobs, handed))] if self.base is not None else []
+        model = Model(self.record, blobs, architecture=self.architecture, edges=edges)
+        return model.watched(handed) if handed is not None else model
 
 
 @dataclass(frozen=True)
@@ -54,9 +68,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Task:
-    """A birth with evaluations of the child, or (operator None) evaluations of an existing model."""
+    """A birth with evaluations of the child, or (operator None) evaluations of an existing model.
+
+    Args:
+        root: the lab's folder.
+        scratch: where checkpoints lie.
+        trust: code that records may name.
+        source: hash of the operator's source, known where it was written.
+    """
 
     root: Path
+    scratch: Path
     id: str
     key: str
     operator: Operator | None
@@ -64,6 +86,8 @@ class Task:
     roles: tuple[str, ...]
     seed: int
     threads: int
+    trust: Trust
+    source: str | None = None
     keep: bool = True
     evaluations: tuple[Evaluation, ...] = ()
     model: ModelSpec | None = None
@@ -84,31 +108,8 @@ class Result:
 
     birth: Mapping[str, Any] | None
     architecture: Mapping[str, Any] | None
-    environment: Mapping[str, Any]
+    machine: Mapping[str, Any]
     measured: Mapping[str, Measured] = field(default_factory=dict)
-
-
-@contextlib.contextmanager
-def fixed_conditions(threads: int, seed: int) -> Iterator[None]:
-    """A fixed number of compute threads, and global generators seeded inside and untouched outside."""
-    import numpy
-    import torch
-
-    before = torch.get_num_threads()
-    state, numpy_state = random.getstate(), numpy.random.get_state()  # noqa: NPY002 - guarded, not used
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        random.seed(seed)
-        numpy.random.seed(seed % 2**32)  # noqa: NPY002
-        if before != threads:
-            torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            if before != threads:
-                torch.set_num_threads(before)
-            random.setstate(state)
-            numpy.random.set_state(numpy_state)  # noqa: NPY002
 
 
 _stores: dict[Path, BlobStore] = {}
@@ -121,8 +122,10 @@ def run_task(
 
     Raises:
         BirthFailed: the operator raised, returned something unusable, or the child's weights are not finite.
+        BlobGone: a parent's weights were dropped since the task was made.
     """
-    if blobs is None:
+    if blobs is None:  # in a worker
+        task.trust.take_over()
         blobs = _stores.setdefault(task.root, BlobStore(task.root))
     birth = architecture = None
     if task.operator is not None:
@@ -132,15 +135,16 @@ def run_task(
         assert task.model is not None
         child = task.model.handle(blobs)
     measured = {item.key: _evaluate(item, child, task, blobs, report) for item in task.evaluations}
-    return Result(birth, architecture, environment(), measured)
+    return Result(birth, architecture, machine(), measured)
 
 
 def _base_of(task: Task) -> ModelSpec | None:
-    """The model that an adapter child sits on: the parent with the role base, or the primary parent's own base."""
-    for spec, role in zip(task.parents, task.roles, strict=True):
-        if role == "base":
-            return spec
-    return task.parents[0].base if task.parents else None
+    """What an adapter child sits on: the parent with the role base, or what the primary parent sits on."""
+    primary = task.parents[0] if task.parents else None
+    base = next((spec for spec, role in zip(task.parents, task.roles, strict=True) if role == "base"), primary)
+    while base is not None and base.is_adapter:
+        base = base.base
+    return base
 
 
 def _run_birth(
@@ -148,22 +152,25 @@ def _run_birth(
 ) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     assert task.operator is not None
     what = type(task.operator).__name__
-    parents = [spec.handle(blobs) for spec in task.parents]
-    context = Context(task.seed, task.root / "scratch" / task.id, blobs, report)
+    handed: list[tuple[Tensor, int, str]] = []
+    parents = [spec.handle(blobs, handed) for spec in task.parents]
+    context = Context(task.seed, task.scratch / task.id, blobs, report, source=task.source)
     wall, cpu = time.perf_counter(), time.process_time()
     with fixed_conditions(task.threads, task.seed):
         try:
             offspring = task.operator.apply(Parents(parents, task.roles), context)
-        except Exception as error:
+        except BlobGone:
+            raise
+        except (Exception, SystemExit) as error:
             raise _failure(what, task, error) from error
-        child, architecture, notes = _unpack(offspring, task, what)
-        kept, aliases = split_aliases(child)
+        changed = written_to(handed, blobs, parents)
+        if changed:
+            raise BirthFailed(f"{what} changed its parent {changed} in place on birth {task.id}; clone tensors first")
+        kept, architecture, notes = _unpack(offspring, task, what)
         try:
             check_all_finite(kept, f"the child of {what}")
         except NonFinite as error:
             raise _blame_parent(error, task, parents) from error
-    if aliases and architecture is not None:
-        architecture = {**architecture, "tied": aliases}
     sha = weights_digest(kept)
     if task.keep:
         blobs.save(kept, sha)
@@ -171,20 +178,29 @@ def _run_birth(
         blobs.remember({name: tensor.detach().clone() for name, tensor in kept.items()}, sha)
     record = {
         "weights": sha,
-        "bytes": sum(tensor.numel() * tensor.element_size() for tensor in kept.values()),
+        "bytes": nbytes(kept),
         "wall": round(time.perf_counter() - wall, 6),
         "cpu": round(time.process_time() - cpu, 6),
         "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         "threads": task.threads,
-        "source": source_hash(type(task.operator)),
+        "source": task.source,
         "deterministic": task.operator.deterministic,
         "kept": task.keep,
-        "notes": dict(notes),
+        "notes": notes,
     }
     return record, architecture
 
 
-def _failure(what: str, task: Task, error: Exception) -> BirthFailed:
+def written_to(handed: list[tuple[Tensor, int, str]], blobs: BlobStore, models: Sequence[Model]) -> str | None:
+    """The first of the tensors handed out that was written to; then nothing cached of those models is trusted."""
+    changed = next((where for tensor, version, where in handed if tensor._version != version), None)
+    if changed is not None:
+        for model in models:
+            blobs.forget(model.weights_sha256)
+    return changed
+
+
+def _failure(what: str, task: Task, error: BaseException) -> BirthFailed:
     failure = BirthFailed(f"{what} failed on birth {task.id}: {type(error).__name__}: {error}")
     failure.add_note(f"parents: {', '.join(spec.record['id'] for spec in task.parents) or 'none'}; seed {task.seed}")
     return failure
@@ -202,43 +218,72 @@ def _blame_parent(error: NonFinite, task: Task, parents: Sequence[Model]) -> Bir
 
 def _unpack(
     offspring: Any, task: Task, what: str
-) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None, Mapping[str, Any]]:
+) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None, dict[str, Any]]:
+    """The tensors to keep, how to build the module, and the operator's notes."""
     import torch
 
     inherited = task.parents[0].architecture if task.parents else None
+    owner = f"the child of {what}"
     if isinstance(offspring, torch.nn.Module):
-        return module_state(offspring), describe(offspring) or inherited, {}
+        kept, spec = unpack_module(offspring, owner)
+        return kept, spec or inherited, {}
+    weights, notes = offspring, {}
+    spec = inherited
     if isinstance(offspring, Child):
-        return offspring.weights, offspring.architecture or inherited, offspring.notes
-    if isinstance(offspring, Mapping) and all(isinstance(tensor, torch.Tensor) for tensor in offspring.values()):
-        return offspring, inherited, {}
-    raise BirthFailed(
-        f"{what} returned {type(offspring).__name__} on birth {task.id}; return a module, a state dict or a Child"
-    )
+        weights, spec, notes = offspring.weights, offspring.architecture or inherited, dict(offspring.notes)
+    if not isinstance(weights, Mapping):
+        raise BirthFailed(
+            f"{what} returned {type(offspring).__name__} on birth {task.id}; return a module, a state dict or a Child"
+        )
+    if not weights:
+        raise BirthFailed(f"{what} returned no tensors on birth {task.id}")
+    try:
+        check_tensors(weights, owner)
+        dumps([spec, notes])
+    except (LabError, TypeError, ValueError) as error:
+        raise BirthFailed(f"birth {task.id}: {error}; notes and architecture are JSON values without NaN") from error
+    return drop_tied(weights, (spec or {}).get("tied", {})), spec, notes
+
+
+def unpack_module(module: nn.Module, owner: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None]:
+    """The tensors to keep of a module, and how to build it.
+
+    Raises:
+        LabError: its state holds something else than dense tensors.
+    """
+    state, spec = module_state(module), describe(module)
+    check_tensors(state, owner)
+    if spec is None:
+        return state, None  # nothing would say which names share a tensor: all are kept
+    kept, aliases = split_aliases(state)
+    return kept, {**spec, "tied": aliases} if aliases else spec
 
 
 def _evaluate(
     evaluation: Evaluation, model: Model, task: Task, blobs: BlobStore, report: Callable[[float, float], None] | None
 ) -> Measured:
-    context = Context(evaluation.seed, task.root / "scratch" / evaluation.key[:16], blobs, report)
+    context = Context(
+        evaluation.seed,
+        task.scratch / evaluation.key[:16],
+        blobs,
+        report,
+        source=source_hash(type(evaluation.probe)),
+    )
+    handed: list[tuple[Tensor, int, str]] = []
     started = time.perf_counter()
     crashed = False
     outcome: Ok | Failed
     with fixed_conditions(task.threads, evaluation.seed):
         try:
-            outcome = outcome_of(evaluation.probe.measure(model, context))
+            outcome = outcome_of(evaluation.probe.measure(model.watched(handed), context))
         except EvaluationFailed as error:
             outcome = Failed(str(error))
-        except Exception as error:
+        except BlobGone:
+            raise
+        except (Exception, SystemExit) as error:
             # A candidate that cannot be evaluated is a result of a search, not its end.
             outcome, crashed = Failed(f"{type(error).__name__}: {error}"), True
+    changed = written_to(handed, blobs, [model])
+    if changed:
+        outcome, crashed = Failed(f"the probe changed the model {changed} in place; clone tensors first"), True
     return Measured(outcome, crashed, round(time.perf_counter() - started, 6))
-
-
-def adopt(weights: Mapping[str, Tensor], blobs: BlobStore, owner: str) -> tuple[str, int, dict[str, str]]:
-    """Check and store weights that come from outside; returns hash, size in bytes and aliases of shared tensors."""
-    kept, aliases = split_aliases(weights)
-    check_all_finite(kept, owner)
-    sha = weights_digest(kept)
-    blobs.save(kept, sha)
-    return sha, sum(tensor.numel() * tensor.element_size() for tensor in kept.values()), aliases

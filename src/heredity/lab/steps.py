@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from heredity.errors import LabError
 from heredity.lab.births import architecture_id, birth_lines, environment_lines
+from heredity.lab.blobs import check_all_finite, check_tensors, drop_tied, nbytes, split_aliases, weights_digest
 from heredity.lab.canonical import canonical
-from heredity.lab.environment import environment
+from heredity.lab.dispatch import check_seed, plain_labels
+from heredity.lab.environment import machine
 from heredity.lab.model import Model
 from heredity.lab.operator import KINDS
-from heredity.lab.runner import adopt
+from heredity.lab.runner import unpack_module
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,11 +34,17 @@ def add_model(
     name: str | None,
     architecture: Architecture | None,
     labels: Mapping[str, Any],
+    note: str,
     roles: Mapping[str, Model | str],
 ) -> Model:
     """Record a model from outside; see `Lab.add`."""
+    import torch
+
     files: dict[str, bytes] = {}
     source = None
+    spec: Mapping[str, Any] | None
+    if name is not None:
+        lab.check_name(name)
     if isinstance(model, (str, Path)):
         from heredity.lab.huggingface import read_model
 
@@ -44,10 +52,13 @@ def add_model(
         weights, spec, files, source = found.weights, found.architecture, found.files, str(model)
         owner = str(model)
     else:
-        weights, spec = _weights_and_spec(model)
         owner = name or type(model).__name__
+        weights, spec = _weights_and_spec(model, owner)
     if architecture is not None:
         spec = architecture.spec()
+        if isinstance(model, torch.nn.Module):
+            weights, aliases = split_aliases(weights)
+            spec = {**spec, "tied": aliases} if aliases else spec
     edges = [(role, lab[parent]) for role, parent in sorted(roles.items())]
     born = _record(
         lab,
@@ -65,17 +76,20 @@ def add_model(
     )
     if name is not None and name not in born.names:
         lab.name(born, name)
+    if note and note not in born.remarks:
+        lab.note(born, note)
     return born
 
 
-def _weights_and_spec(model: nn.Module | Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:
+def _weights_and_spec(
+    model: nn.Module | Mapping[str, Tensor], owner: str
+) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None]:
     import torch
 
-    from heredity.lab.architecture import describe, module_state
-
     if isinstance(model, torch.nn.Module):
-        return module_state(model), describe(model)
-    if isinstance(model, Mapping) and all(isinstance(tensor, torch.Tensor) for tensor in model.values()):
+        return unpack_module(model, owner)
+    if isinstance(model, Mapping):
+        check_tensors(model, owner)
         return model, None
     raise LabError(f"cannot add {type(model).__name__}; give a module, a state dict, or the path of a model folder")
 
@@ -92,6 +106,7 @@ class Step:
     ) -> None:
         if kind not in KINDS:
             raise LabError(f"step kind {kind!r}; use one of {', '.join(KINDS)}")
+        check_seed(seed, f"step {name!r}")
         if not re.search(r"\S", name):
             raise LabError("a step needs a name that says what it does")
         self.lab = lab
@@ -121,14 +136,18 @@ class Step:
         Raises:
             NonFinite: the weights hold NaN or infinity.
         """
-        weights, spec = _weights_and_spec(model)
+        if name is not None:
+            self.lab.check_name(name)
+        owner = f"the result of step {self.config['name']!r}"
+        weights, spec = _weights_and_spec(model, owner)
         if spec is None and self.parents:
-            spec = dict(self.parents[0].architecture or {}) or None
+            spec = self.parents[0].architecture
+            weights = drop_tied(weights, (spec or {}).get("tied", {}))
         child = _record(
             self.lab,
             weights,
             spec,
-            owner=f"the result of step {self.config['name']!r}",
+            owner=owner,
             kind=self.kind,
             type_path=STEP,
             config=self.config,
@@ -163,9 +182,12 @@ def _record(
 ) -> Model:
     if not lab.writable:
         lab.append()  # raises the lab's own sentence
-    sha, size, aliases = adopt(weights, lab.blobs, owner)
-    if aliases and spec is not None:
-        spec = {**spec, "tied": aliases}
+    if not weights:
+        raise LabError(f"{owner} holds no tensors")
+    labels, notes = plain_labels(labels), plain_labels(notes or {})
+    check_all_finite(weights, owner)
+    sha = weights_digest(weights)
+    lab.blobs.save(weights, sha)
     hashes = {name: lab.blobs.save_file(content) for name, content in sorted(files.items())}
     form = {
         "type": type_path,
@@ -177,7 +199,7 @@ def _record(
     lab.index.refresh()
     if birth in lab:
         return lab[birth]
-    here, records = environment_lines(lab, environment())
+    here, records = environment_lines(lab, machine())
     records += birth_lines(
         lab,
         key=key,
@@ -190,9 +212,9 @@ def _record(
         environment=here,
         facts={
             "weights": sha,
-            "bytes": size,
+            "bytes": nbytes(weights),
             "files": hashes,
-            "notes": dict(notes or {}),
+            "notes": notes,
             "wall": round(time.perf_counter() - started, 6),
             "threads": lab.threads,
             "kept": True,

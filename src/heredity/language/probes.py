@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from heredity.errors import EvaluationFailed, MissingExtra
 from heredity.evaluation.stats import wilson
@@ -40,8 +40,7 @@ def tokenizer_of(model: Model) -> Tokenizer:
         spec: Any = model.architecture or {}
         if spec.get("kind") == "transformers":
             AutoConfig.for_model(**spec["config"]).save_pretrained(folder)
-        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return tokenizer
+        return cast("Tokenizer", AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
 
 def _measured(right: int, n: int, part: str) -> Mapping[str, float]:

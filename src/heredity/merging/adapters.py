@@ -27,7 +27,7 @@ FACTOR = re.compile(r"^(?P<module>.*\.)?lora_(?:embedding_)?(?P<side>[AB])(?P<re
 
 @dataclass(frozen=True)
 class AdapterMerger(Merger):
-    """Merges state dicts of LoRA adapters (keys … `lora_A.weight`, … `lora_B.weight`); other tensors merge as they are.
+    """Merges state dicts of LoRA adapters (… `lora_A.weight`, … `lora_B.weight`), other tensors as they are.
 
     Methods that work on differences take the adapters as differences: their base is zero.
 
@@ -37,7 +37,7 @@ class AdapterMerger(Merger):
         weight: one for all adapters or one per adapter; default the method's own.
         density: share of each task vector kept, likewise.
         t: position between two adapters.
-        scaling: α / r of all adapters or one per adapter. The result has the first adapter's. In space "factors" all must
+        scaling: α / r of all adapters or one per adapter; the result has the first's. In space "factors" all must
             be equal, since factors of unequal scaling are not of one kind.
         rank: of the result in space "delta"; default the first adapter's, so that its configuration still fits.
         seed: seeds random masks.

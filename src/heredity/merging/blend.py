@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from heredity.errors import MergeError
 from heredity.merging.base import tensor_generator
 from heredity.merging.chunks import all_finite, buffers, chunk_spans, store
 from heredity.merging.linear import normalized
-from heredity.merging.methods import FlatMerge, TensorMethod, TensorParams, per_model
+from heredity.merging.methods import FlatMerge, TensorMethod, per_model
 
 
 @dataclass(frozen=True)

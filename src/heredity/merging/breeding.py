@@ -10,24 +10,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from heredity.errors import MergeError, NonFinite
+from heredity.merging.adapters import AdapterMerger
 from heredity.merging.base import StateDict, Weights, check_compatible, tensor_generator
 from heredity.merging.births import Proposal
 from heredity.merging.chunks import work_dtype
 from heredity.merging.mergers import MethodMerger
 from heredity.merging.methods import TensorMethod, method_for
 
+Space: TypeAlias = Literal["weights", "factors", "delta"]
 
-def breed(proposal: Proposal, parents: Sequence[Weights], *, base: Weights | None = None) -> StateDict:
+
+def breed(
+    proposal: Proposal,
+    parents: Sequence[Weights],
+    *,
+    base: Weights | None = None,
+    space: Space = "weights",
+    scaling: float = 1.0,
+) -> StateDict:
     """Make the child that a proposal describes.
 
     Args:
         parents: the weights of `proposal.parents`, in order.
         base: the common ancestor, for crossover methods that work on differences from it.
+        space: how crossovers mix: "weights" every tensor as it is; of LoRA adapters, "factors" A and B each on its own
+            (as the paper's code does) or "delta" their product, cut back to the rank. Adapters are differences
+            already, so that no base is needed.
+        scaling: α / r of the adapters, which all share.
 
     Raises:
         MergeError: the parents do not fit each other or the proposal; a founder is not born.
@@ -40,7 +55,10 @@ def breed(proposal: Proposal, parents: Sequence[Weights], *, base: Weights | Non
         return mutate(parents[0], proposal.gene, proposal.sigma, seed=proposal.seed)
     if proposal.kind == "succeed":
         return succeed(parents[0], parents[1:], proposal.coefficients, clip=proposal.clip)
-    return crossover(parents, proposal.coefficients, proposal.method, base=base, seed=proposal.seed)
+    if space == "weights":
+        return crossover(parents, proposal.coefficients, proposal.method, base=base, seed=proposal.seed)
+    merger = AdapterMerger(proposal.method, space, weight=proposal.coefficients, scaling=scaling, seed=proposal.seed)
+    return merger.merge(parents)
 
 
 def crossover(

@@ -11,10 +11,12 @@ import json
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -66,6 +68,8 @@ class CheckpointWriter:
         self._offsets: dict[str, tuple[int, int]] = {}  # descriptor, absolute offset
         self._shards = self._split(max_shard_size)
         self.nbytes = sum(shard.payload for shard in self._shards)
+        self._written: SimpleQueue[tuple[int, int, int] | None] = SimpleQueue()
+        self._behind = threading.Thread(target=self._write_back, name="write-back")
         with name_disk_errors(self.folder, self.nbytes):
             if os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize < self.nbytes:
                 raise OSError(errno.ENOSPC, "no space left")
@@ -77,6 +81,14 @@ class CheckpointWriter:
                 for name in shard.names:
                     self._offsets[name] = (shard.descriptor, position)
                     position += self._size(name)
+        self._behind.start()
+
+    def _write_back(self) -> None:
+        """Have written bytes sent to the disk at once, so that the final fsync has little left to wait for."""
+        while (span := self._written.get()) is not None:
+            if hasattr(os, "posix_fadvise"):
+                with contextlib.suppress(OSError):  # only advice: fsync reports what goes wrong
+                    os.posix_fadvise(*span, os.POSIX_FADV_DONTNEED)
 
     def _size(self, name: str) -> int:
         dtype, shape = self._specs[name]
@@ -130,13 +142,12 @@ class CheckpointWriter:
             done = 0
             while done < len(data):
                 done += os.pwrite(descriptor, data[done : done + MAX_TRANSFER], position + done)
-            # Starts writing back at once, so that the final fsync has little left to wait for.
-            if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(descriptor, position, len(data), os.POSIX_FADV_DONTNEED)
+            self._written.put((descriptor, position, len(data)))
 
     def finish(self, metadata: Mapping[str, str]) -> list[Path]:
         """Write headers and the index, sync everything to disk, and return the files written."""
         files = [shard.file for shard in self._shards]
+        self._stop_write_back()
         with name_disk_errors(self.folder, self.nbytes):
             for shard in self._shards:
                 header = self._header(shard, metadata)
@@ -153,8 +164,14 @@ class CheckpointWriter:
                 files.append(index)
         return files
 
+    def _stop_write_back(self) -> None:
+        if self._behind.is_alive():
+            self._written.put(None)
+            self._behind.join()
+
     def close(self) -> None:
         """Close the files, finished or not."""
+        self._stop_write_back()
         for shard in self._shards:
             if shard.descriptor >= 0:
                 os.close(shard.descriptor)

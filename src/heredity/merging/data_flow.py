@@ -1,7 +1,7 @@
 """Merging in data-flow space: which layers of which parents the data passes through, in what order, how loud.
 
-All layers of all parents stand in a row, M of them, and the row is repeated r times, which gives T = M·r slots. A recipe
-switches slots on and scales the input of each layer by a number that depends on the layer before it.
+All layers of all parents stand in a row, M of them, and the row is repeated r times, which gives T = M·r slots. A
+recipe switches slots on and scales the input of each layer by a number that depends on the layer before it.
 Source: arXiv 2403.13187, section 3.2.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import chain
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
@@ -84,13 +85,12 @@ class DataFlowModel(nn.Module):
         layers = sum(len(stack) for stack in stacks)
         if scale.shape != (layers, layers):
             raise MergeError(f"scale must have shape ({layers}, {layers}), it has {tuple(scale.shape)}")
-        recipe = DataFlowRecipe(
-            tuple(bool(on) for on in active.reshape(-1).tolist()), tuple(map(tuple, scale.double().tolist()))
-        )
+        # Made for its checks; the buffers below are what counts, so that a loaded state dict changes the path.
+        DataFlowRecipe(tuple(active.reshape(-1).bool().tolist()), tuple(map(tuple, scale.double().tolist())))
         self.stacks, self.prefix, self.suffix = nn.ModuleList(stacks), prefix, suffix
-        self.register_buffer("active", active.detach().clone().bool())
+        self.register_buffer("active", active.detach().clone().reshape(-1).bool())
         self.register_buffer("scale", scale.detach().clone().float())
-        self._path, self._call = recipe.path, call
+        self._call = call
 
     @classmethod
     def of(
@@ -107,10 +107,11 @@ class DataFlowModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Prefix, the active layers in order, suffix."""
-        layers = [layer for stack in self.stacks for layer in stack]
+        layers = list(chain.from_iterable(cast("list[nn.ModuleList]", list(self.stacks))))
         hidden = self.prefix(x)
         before = 0
-        for j in self._path:
+        for slot in torch.nonzero(self.active).flatten().tolist():
+            j = slot % len(layers)
             hidden = hidden * self.scale[before, j].to(hidden.dtype)
             hidden = layers[j](hidden) if self._call is None else self._call(layers[j], hidden)
             before = j
@@ -184,16 +185,17 @@ class DataFlowSpace(Space[Vector]):
         """Add N(0, margin²) to slots and N(0, (1/6)²) to scales, until some slot is on."""
         slots = self._m * self.repeats
         spread = np.concatenate([np.full(slots, self.margin), np.full(self._m**2, 1 / 6)])
-        while not self.valid(child := x + rng.normal(0, 1, self.dim) * spread):
-            continue
-        return child
+        while True:
+            child: Vector = x + rng.normal(0, 1, self.dim) * spread
+            if self.valid(child):
+                return child
 
     def crossover(self, a: Vector, b: Vector, rng: np.random.Generator) -> Vector:
         """Slots of both up to a random place from `a`, beyond it from `b`; every scale from one of the two."""
         slots = self._m * self.repeats
         from_a = rng.random(self.dim) < 0.5
         from_a[:slots] = np.arange(slots) < rng.integers(slots + 1)
-        child = np.where(from_a, a, b)
+        child: Vector = np.where(from_a, a, b)
         return child if self.valid(child) else a.copy()
 
     def valid(self, x: Vector) -> bool:

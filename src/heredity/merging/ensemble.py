@@ -64,7 +64,8 @@ class VoteEnsemble(nn.Module):
 
     def predict(self, x: Tensor) -> Tensor:
         """The ensemble's labels [B]."""
-        return self(x).argmax(1)
+        labels: Tensor = self(x).argmax(1)
+        return labels
 
 
 def _scores(labels: Tensor, probabilities: Tensor | None, classes: int) -> Tensor:

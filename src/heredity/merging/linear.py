@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from heredity.errors import MergeError
 from heredity.merging.base import StateDict, Weights
 from heredity.merging.chunks import buffers, chunk_spans, store

@@ -261,7 +261,7 @@ class _Planner:
 
         made = self.rule.make(name, [source for source, _ in sources], base, value, self.config.origin)
         order = [*made.models, *([made.base] if made.base else [])]
-        reads = {ref: Read(self.parents[ref].weights, names[ref], str(ref)) for ref in order}
+        reads = {ref: Read(self.parents[ref].weights, names[ref], self.called(ref, names[ref])) for ref in order}
         entries = {ref: self.parents[ref].entries[names[ref]] for ref in reads}
         lead = entries[base] if base in entries else entries[order[0]]
         shape, prepare = lead.shape, None
@@ -289,6 +289,9 @@ class _Planner:
                 input_bytes=prod(shape) * max(dtype.itemsize, lead.dtype.itemsize) * len(order) * (2 if prepare else 1),
             )
         )
+
+    def called(self, ref: ModelRef, name: str) -> str:
+        return str(ref) if ref.lora else str(self.parents[ref].entries[name].file)
 
     def is_vocabulary(self, refs: Sequence[ModelRef], entries: Mapping[ModelRef, Entry]) -> bool:
         return all(entries[ref].shape[:1] == (vocabulary_rows(self.parents[ref]),) for ref in refs)

@@ -18,9 +18,10 @@ import importlib
 import importlib.util
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.abc import InspectLoader
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -115,6 +116,8 @@ class TensorMethod(ABC):
         params = params or TensorParams()
         labels = list(models or (f"model {i}" for i in range(len(tensors))))
         self.check_count(len(tensors), base is not None)
+        tensors = [tensor.detach() for tensor in tensors]
+        base = base.detach() if base is not None and (self.takes_base or self.needs_base) else None
         first = tensors[0]
         for label, other in [*zip(labels, tensors, strict=True), *([("base", base)] if base is not None else [])]:
             if other.shape != first.shape or other.dtype != first.dtype:
@@ -131,17 +134,14 @@ class TensorMethod(ABC):
             return out
         if not first.is_floating_point():
             return out.copy_(merge_integer(name, tensors, labels))
-        base = base if self.takes_base or self.needs_base else None
         inputs = [*tensors, *([base] if base is not None else [])]
         if self.keeps_equal(params, len(tensors)) and all(same_tensor(first, other) for other in inputs[1:]):
             check_finite(first, name, labels[0])
             return out.copy_(first)
-        flat = [tensor.detach().contiguous().view(-1) for tensor in tensors]
-        flat_base = None if base is None else base.detach().contiguous().view(-1)
+        flat = [tensor.contiguous().view(-1) for tensor in tensors]
+        flat_base = None if base is None else base.contiguous().view(-1)
         with torch.no_grad():
-            finite = self._merge(
-                FlatMerge(name, flat, params, flat_base, seed, out.view(-1), tuple(first.shape)),
-            )
+            finite = self._merge(FlatMerge(name, flat, params, flat_base, seed, out.view(-1), tuple(first.shape)))
         if not finite:
             for label, tensor in [*zip(labels, tensors, strict=True), *([("base", base)] if base is not None else [])]:
                 check_finite(tensor, name, label)
@@ -162,13 +162,14 @@ class TensorMethod(ABC):
 
     def check_count(self, models: int, has_base: bool) -> None:
         """Raise `MergeError` when the method cannot merge that many models, or misses its base."""
-        label = method_name(self)
         if models < self.min_models or (self.max_models is not None and models > self.max_models):
             most = self.max_models
             wanted = f"exactly {most}" if most == self.min_models else f"at least {self.min_models}"
-            raise MergeError(f"{label} merges {wanted} model{'s' if wanted[-1] != '1' else ''}; {models} given")
+            raise MergeError(
+                f"{method_name(self)} merges {wanted} model{'s' if wanted[-1] != '1' else ''}; {models} given"
+            )
         if self.needs_base and not has_base:
-            raise MergeError(f"{label} works on differences from a common ancestor: pass base=")
+            raise MergeError(f"{method_name(self)} works on differences from a common ancestor: pass base=")
 
     def _check_params(self, name: str, params: TensorParams, count: int) -> None:
         if params.t is not None and "t" not in self.takes:
@@ -209,27 +210,26 @@ def merge_integer(name: str, tensors: Sequence[Tensor], models: Sequence[str]) -
 
 
 @functools.cache
-def rows() -> dict[str, TensorMethod]:
+def rows() -> Mapping[str, TensorMethod]:
     """Every named method of the package, found by walking it: the union of its modules' `ROWS`."""
     import heredity.merging as package
 
     found: dict[str, TensorMethod] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
-        if not _defines_rows(f"{package.__name__}.{module}"):
+        if not _may_define_rows(f"{package.__name__}.{module}"):
             continue
-        own: dict[str, TensorMethod] = importlib.import_module(f"{package.__name__}.{module}").ROWS
+        own: dict[str, TensorMethod] = getattr(importlib.import_module(f"{package.__name__}.{module}"), "ROWS", {})
         if clash := found.keys() & own.keys():
             raise MergeError(f"two modules of heredity.merging name a row {min(clash)!r}")
         found.update(own)
-    return found
+    return MappingProxyType(found)
 
 
-def _defines_rows(module: str) -> bool:
-    """Whether a module's source assigns ROWS, so that modules without methods need not be imported to be asked."""
+def _may_define_rows(module: str) -> bool:
+    """False when a module's source assigns no ROWS, so that modules without methods are not imported to be asked."""
     spec = importlib.util.find_spec(module)
-    loader = spec.loader if spec else None
-    source = loader.get_source(module) if isinstance(loader, InspectLoader) else None
-    return source is not None and "\nROWS: " in source
+    source = Path(spec.origin) if spec and spec.origin else None
+    return source is None or not source.is_file() or "\nROWS: " in source.read_text(encoding="utf-8")
 
 
 def method_for(name: str, **settings: Any) -> TensorMethod:

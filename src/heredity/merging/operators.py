@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
+
+import torch
 
 from heredity.errors import MergeError
 from heredity.lab import Context, Model, Operator, Parents
+from heredity.merging.adapters import AdapterMerger
 from heredity.merging.base import StateDict, Weights
-from heredity.merging.breeding import crossover, mutate, succeed
 from heredity.merging.births import Proposal
-from heredity.merging.mergers import merger_for
+from heredity.merging.breeding import crossover, mutate, succeed
+from heredity.merging.mergers import MethodMerger, merger_for
+from heredity.merging.methods import TensorMethod, method_for
 from heredity.merging.recipe import MergeRecipe
 
 SUCCESSION_ROLES = ("previous", "best_own", "best", "worst")
+
+
+Space = Literal["factors", "delta"]
 
 
 def _held(models: Sequence[Model]) -> list[Weights]:
@@ -22,9 +29,26 @@ def _held(models: Sequence[Model]) -> list[Weights]:
     return [dict(model.weights()) for model in models]
 
 
-def _base(parents: Parents) -> Weights | None:
+def is_adapter(model: Model) -> bool:
+    """Whether a model is an adapter on a base, rather than a whole network."""
+    return (model.architecture or {}).get("kind") == "peft"
+
+
+def _ancestor(parents: Parents) -> Weights | None:
+    """The common ancestor given as base; the base that adapters sit on is none of their weights."""
     base = parents.role("base")
-    return None if base is None else dict(base.weights())
+    return None if base is None or is_adapter(parents[0]) else dict(base.weights())
+
+
+def _scaling(model: Model) -> float:
+    """How an adapter's product is scaled: α / r, or α / √r with rank-stabilised LoRA."""
+    config: Any = (model.architecture or {})["config"]
+    rank = config["r"] ** 0.5 if config.get("use_rslora") else config["r"]
+    return float(config["lora_alpha"]) / rank
+
+
+def _adapter_merger(parents: Parents, method: TensorMethod | str, space: Space, **numbers: Any) -> AdapterMerger:
+    return AdapterMerger(method, space, scaling=tuple(_scaling(parent) for parent in parents), **numbers)
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,7 @@ class Merge(Operator):
         density: share of each task vector kept, likewise.
         t: position between two parents.
         normalize, lam: settings of methods that have them; default the method's own.
+        space: LoRA adapters only: mix the factors A and B, or their product.
 
     Random masks are drawn from the birth's seed.
     """
@@ -47,15 +72,18 @@ class Merge(Operator):
     t: float | None = None
     normalize: bool | None = None
     lam: float | None = None
+    space: Space = "factors"
     kind: ClassVar[str] = "merge"
 
     def apply(self, parents: Parents, context: Context) -> StateDict:
         """Merge the positional parents."""
         settings = {name: getattr(self, name) for name in ("normalize", "lam") if getattr(self, name) is not None}
-        merger = merger_for(
-            self.method, weight=self.weight, density=self.density, t=self.t, seed=context.seed, **settings
-        )
-        return merger.merge(_held(parents), base=_base(parents))
+        method = method_for(self.method, **settings)
+        numbers: dict[str, Any] = {"weight": self.weight, "density": self.density, "t": self.t, "seed": context.seed}
+        if is_adapter(parents[0]):
+            return _adapter_merger(parents, method, self.space, **numbers).merge(_held(parents))
+        merger = MethodMerger(method, **numbers)
+        return merger.merge(_held(parents), base=_ancestor(parents))
 
 
 @dataclass(frozen=True)
@@ -69,8 +97,11 @@ class MergeByRecipe(Operator):
     kind: ClassVar[str] = "merge"
 
     def apply(self, parents: Parents, context: Context) -> StateDict:
-        """Merge the positional parents."""
-        return merger_for(self.recipe, seed=context.seed).merge(_held(parents), base=_base(parents))
+        """Merge the positional parents; of adapters the factors, which are differences already."""
+        weights, base = _held(parents), _ancestor(parents)
+        if is_adapter(parents[0]):
+            base = {name: torch.zeros_like(tensor) for name, tensor in weights[0].items()}
+        return merger_for(self.recipe, seed=context.seed).merge(weights, base=base)
 
 
 @dataclass(frozen=True)
@@ -80,15 +111,20 @@ class Crossover(Operator):
     Args:
         weights: one share per parent.
         method: how they are mixed; linear by default.
+        space: LoRA adapters only: mix the factors A and B, or their product.
     """
 
     weights: tuple[float, ...]
     method: str = "linear"
+    space: Space = "factors"
     kind: ClassVar[str] = "crossover"
 
     def apply(self, parents: Parents, context: Context) -> StateDict:
         """Mix the positional parents."""
-        return crossover(_held(parents), self.weights, self.method, base=_base(parents), seed=context.seed)
+        if is_adapter(parents[0]):
+            merger = _adapter_merger(parents, self.method, self.space, weight=self.weights, seed=context.seed)
+            return merger.merge(_held(parents))
+        return crossover(_held(parents), self.weights, self.method, base=_ancestor(parents), seed=context.seed)
 
 
 @dataclass(frozen=True)
@@ -138,14 +174,17 @@ class Succeed(Operator):
         return succeed(dict(parents[0].weights()), _held(others), self.coefficients, clip=self.clip)
 
 
-def operator_for(proposal: Proposal) -> Operator:
+def operator_for(proposal: Proposal, space: Space = "factors") -> Operator:
     """The operator that makes the child of a proposal.
+
+    Args:
+        space: how crossovers mix LoRA adapters.
 
     Raises:
         MergeError: a founder is not born.
     """
     if proposal.kind in ("init", "crossover"):
-        return Crossover(proposal.coefficients, proposal.method)
+        return Crossover(proposal.coefficients, proposal.method, space)
     if proposal.kind == "mutate":
         return Mutate(proposal.gene, proposal.sigma)
     if proposal.kind == "succeed":

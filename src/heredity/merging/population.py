@@ -12,7 +12,7 @@ from typing import Any
 from heredity.evaluation.outcome import Outcome
 from heredity.merging.base import Merger, StateDict, Weights, check_compatible, check_finite
 from heredity.merging.births import Generation, GenomeConfig, Proposal, Succession
-from heredity.merging.breeding import breed
+from heredity.merging.breeding import Space, breed
 from heredity.merging.genome import GenomeSearcher
 
 Score = Callable[[StateDict], float | Outcome]
@@ -49,6 +49,7 @@ class PopulationMerger(Merger):
     Args:
         score: weights → float or outcome, higher is better; NaN and `Failed` are failures.
         config: settings; single ones may be given as keywords, e.g. population=10, succession=Succession().
+        space, scaling: how crossovers mix LoRA adapters, see `heredity.merging.breeding.breed`.
 
     After `merge`, `result` holds everything else and `searcher` can be asked for its state.
     """
@@ -56,8 +57,16 @@ class PopulationMerger(Merger):
     result: PopulationResult
     searcher: GenomeSearcher
 
-    def __init__(self, score: Score, config: GenomeConfig | None = None, **settings: Any) -> None:
-        self.score = score
+    def __init__(
+        self,
+        score: Score,
+        config: GenomeConfig | None = None,
+        *,
+        space: Space = "weights",
+        scaling: float = 1.0,
+        **settings: Any,
+    ) -> None:
+        self.score, self.space, self.scaling = score, space, scaling
         self.config = config or GenomeConfig()
         self.settings = settings
 
@@ -87,7 +96,13 @@ class PopulationMerger(Merger):
                 if birth.kind == "founder":
                     born[candidate.id] = models[candidate.id]
                 else:
-                    born[candidate.id] = breed(birth, [alive[p] for p in birth.parents], base=base)
+                    born[candidate.id] = breed(
+                        birth,
+                        [alive[p] for p in birth.parents],
+                        base=base,
+                        space=self.space,
+                        scaling=self.scaling,
+                    )
             outcomes = [self.score(dict(born[candidate.id])) for candidate in candidates]
             alive |= born
             searcher.tell(candidates, outcomes)

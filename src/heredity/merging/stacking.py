@@ -66,7 +66,8 @@ def stack_layers(
         depth = len(layers[part.model])
         if not 0 <= part.start < part.stop <= depth:
             raise MergeError(
-                f"slice {tuple(part)} needs layers {part.start} to {part.stop - 1}; model {part.model} has 0 to {depth - 1}"
+                f"slice {tuple(part)} needs layers {part.start} to {part.stop - 1}; "
+                f"model {part.model} has 0 to {depth - 1}"
             )
         chosen += layers[part.model][part.start : part.stop]
         sources += [part.model] * (part.stop - part.start)
@@ -90,7 +91,9 @@ def _the_stack(model: Weights, stack: str | None, pattern: str) -> str:
     if not prefixes:
         raise MergeError(f"no tensor name holds a layer index that {pattern!r} finds")
     if stack is None and len(prefixes) > 1:
-        raise MergeError(f"the model has several stacks of layers, {', '.join(map(repr, prefixes))}: say which with stack=")
+        raise MergeError(
+            f"the model has several stacks of layers, {', '.join(map(repr, prefixes))}: say which with stack="
+        )
     prefix = prefixes[0] if stack is None else stack
     if prefix not in prefixes:
         raise MergeError(f"no stack {prefix!r}; the model has {', '.join(map(repr, prefixes))}")

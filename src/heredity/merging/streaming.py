@@ -21,14 +21,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from heredity.errors import MergeError
+from heredity.errors import MergeError, NonFinite
 from heredity.merging.base import check_finite
 from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.checkpoint_writer import CheckpointWriter, fresh_folder
 from heredity.merging.methods import TensorMethod, TensorParams
 from heredity.merging.parent_hashes import ParentHashes
 
-MEMORY = 384 << 20
+MEMORY = 300 << 20
 _KEPT_BUFFER = 16 << 20  # larger read buffers are given back to the system after use
 
 
@@ -94,7 +94,12 @@ class TensorJob:
             merged = tensors[0]
             check_finite(merged, self.name, models[0])
         else:
-            merged = self.method.merge_tensor(self.name, tensors, self.params, base=base, seed=seed, models=models)
+            try:
+                merged = self.method.merge_tensor(self.name, tensors, self.params, base=base, seed=seed, models=models)
+            except NonFinite:
+                if self.base is not None and base is not None:
+                    check_finite(base, self.name, self.base.model)
+                raise
         if merged.dtype == self.out_dtype or not merged.is_floating_point():
             return merged
         converted = merged.to(self.out_dtype)
@@ -244,7 +249,7 @@ def merge_checkpoints(
                         f"shapes differ at {name!r}: {opened[0].path} has {entry.shape}, "
                         f"{other.path} has {other.entries[name].shape}"
                     )
-            reads = tuple(Read(checkpoint, name, str(checkpoint.path)) for checkpoint in opened)
+            reads = tuple(Read(item, name, str(item.entries[name].file)) for item in opened)
             jobs.append(
                 TensorJob(
                     name,
@@ -255,7 +260,7 @@ def merge_checkpoints(
                     entry.dtype,
                     entry.nbytes * len(everyone),
                     params(name) if params else TensorParams(),
-                    Read(ancestor, name, "base") if ancestor else None,
+                    Read(ancestor, name, str(ancestor.entries[name].file)) if ancestor else None,
                 )
             )
         hashes = stack.enter_context(ParentHashes({str(item.path): item for item in everyone}))

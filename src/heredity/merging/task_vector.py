@@ -19,7 +19,7 @@ from torch import Tensor
 from heredity.errors import MergeError
 from heredity.merging.base import StateDict, Weights
 from heredity.merging.chunks import all_finite, buffers, chunk_spans, store
-from heredity.merging.methods import FlatMerge, TensorMethod, TensorParams, per_model
+from heredity.merging.methods import FlatMerge, TensorMethod, per_model
 from heredity.merging.sparsify import Delta, Rescale, Sparsifier, aligned_chunk, mask_for, row_length
 
 Consensus = Literal["sum", "count"]
@@ -32,7 +32,7 @@ class GeneralizedTaskArithmetic(TensorMethod):
     Attributes:
         consensus: sign election by the weighted "sum" (TIES), by the "count" of signs, or None. A tie elects plus.
         sparsify: which entries of a task vector are kept; see `heredity.merging.sparsify`.
-        rescale: what survivors are scaled by.
+        rescale: what survivors are scaled by; see `heredity.merging.sparsify.mask_for`.
         normalize: divide by the sum of the weights of kept entries (of all weights without consensus).
         lam: λ, scales the merged task vector.
         weight: default weight of a model.

@@ -80,6 +80,8 @@ def _select(values: Readable, k: int, chunk: int, sample: int) -> Threshold:
         found = _within(values, k, low, high, chunk)
         if found is not None:
             return found
+        if low < 0 and high == math.inf:  # every number lies in this interval: the rest is NaN, which must stay visible
+            return Threshold(0.0, n)
         margin *= 4
 
 

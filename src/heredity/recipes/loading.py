@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -20,8 +20,11 @@ def builtin_recipe() -> Path:
     return Path(str(resources.files("heredity.recipes") / "two_shifts.yaml"))
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The validated recipe in a YAML file; relative paths in it are meant from the file's folder.
+
+    Args:
+        changes: values by dotted key that replace or add to what the file says, e.g. {"population.generations": 3}.
 
     Raises:
         RecipeError: the file is missing, is no YAML, or says something a recipe cannot say.
@@ -35,7 +38,8 @@ def load_recipe(path: Path) -> Recipe:
         # A recipe is data: aliases are refused, which also rules out documents that refer to themselves.
         for event in yaml.parse(text, yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise RecipeError(f"{path}:{event.start_mark.line + 1}: YAML aliases (*{event.anchor}) are not read; write it out")
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise RecipeError(f"{path}:{line}: YAML aliases (*{event.anchor}) are not read; write it out")
         tree, data = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -43,12 +47,25 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}{place}: no valid YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping with the keys founders and task; see heredity evolve --help")
+    for key, value in (changes or {}).items():
+        _set(data, key, value)
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise RecipeError("\n".join(dict.fromkeys(_lines(path, tree, error)))) from None
     _check_methods(path, recipe)
     return recipe
+
+
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value at a dotted key, making the sections on the way."""
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = data.get(section)
+        if not isinstance(inner, dict):
+            inner = data[section] = {}
+        data = inner
+    data[last] = value
 
 
 def _lines(path: Path, tree: yaml.Node | None, error: ValidationError) -> Iterator[str]:

@@ -74,7 +74,9 @@ class PopulationSection(Section):
 
     size: int = Field(default=10, ge=2, description="individuals after selection")
     generations: int = Field(default=10, ge=0, description="at most so many")
-    start: Literal["founders", "pairs"] = Field(default="founders", description="the founders, or merges of their pairs")
+    start: Literal["founders", "pairs"] = Field(
+        default="founders", description="the founders, or merges of their pairs"
+    )
     crossover: Share = 0.3
     mutate: Share = 0.3
     gene: Share = Field(default=0.1, description="share of entries a mutation changes")

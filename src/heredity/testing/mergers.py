@@ -6,7 +6,7 @@ A merger of another package is checked with two lines:
     >>> for name, check in merger_checks(merger_for("ties", density=0.5)):
     ...     check()
 
-A law that a merger does not keep is declared by its `exceptions()`; its check then demands that the law is indeed broken.
+A law that a merger does not keep is declared by its `exceptions()`; its check then demands that it is indeed broken.
 """
 
 from __future__ import annotations
@@ -249,7 +249,9 @@ def _finite(merger: Merger) -> None:
         assert torch.isfinite(tensor).all(), f"{name!r} is not finite"
 
 
-def _must_raise(kind: type[HeredityError], merger: Merger, parents: list[StateDict], base: StateDict, *words: str) -> None:
+def _must_raise(
+    kind: type[HeredityError], merger: Merger, parents: list[StateDict], base: StateDict, *words: str
+) -> None:
     try:
         merger.merge(parents, base=base)
     except kind as error:

@@ -1,0 +1,1 @@
+"""The lineage page: one self-contained file, or the same page live on loopback."""

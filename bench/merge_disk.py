@@ -36,6 +36,17 @@ MERGEKIT = "0.1.5"
 CACHE = Path(__file__).resolve().parent / ".cache"
 OURS = "import sys; from heredity.cli.main import main; sys.argv[0] = 'heredity'; main()"
 THEIRS = "from mergekit.scripts.run_yaml import main; main()"
+# A small process starts the measured one: a child's peak memory counts that of whoever forked it.
+WATCH = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(child.pid, 0)
+seconds = time.perf_counter() - start
+peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+print("\\n" + json.dumps([seconds, usage.ru_utime + usage.ru_stime, peak]))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 MANY = """
 import sys, yaml
 from mergekit.config import MergeConfiguration
@@ -179,24 +190,14 @@ def configurations(root: Path) -> dict[str, dict[str, Any]]:
 def process(command: list[str], cwd: Path) -> dict[str, Any]:
     """Run a program to its end: seconds, peak memory in MB, its output."""
     os.sync()  # nobody pays for what another left to be written
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        start = time.perf_counter()
-        child = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=errors)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if child.returncode:
-            raise SystemExit(f"{command[0]} failed:\n{errors.read().decode()[-2000:]}")
-        text = output.read().decode()
-    peak = usage.ru_maxrss / (1 << 10 if sys.platform != "darwin" else 1 << 20)
-    return {
-        "seconds": seconds,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mb": peak * 1.048576,
-        "text": text,
-    }
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", WATCH, *command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
+    text, _, facts = done.stdout.rstrip("\n").rpartition("\n")
+    seconds, cpu_seconds, peak = json.loads(facts)
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak, "text": text}
 
 
 def floor(inputs: list[Path], target: Path) -> float:
@@ -358,7 +359,7 @@ def main() -> None:
         "agreement_float32": agreed,
         "machine": machine,
         "notes": [
-            "heredity hashes its parents and syncs its output to disk; mergekit does neither",
+            "heredity hashes its parents (beginning while torch loads) and syncs its output; mergekit does neither",
             "mergekit works in the dtype asked for (bfloat16 in the timed runs), heredity in float32: near the "
             "trimming threshold and at weak majorities the timed TIES outputs choose differently; agreement_float32 "
             "compares the same rules in the same precision",

@@ -108,6 +108,8 @@ def test_help_and_cheap_checks_do_not_load_torch() -> None:
 import sys
 from heredity.cli.merge import merge_command
 from heredity.merging.mergekit_config import parse_config
+from heredity.merging.model_source import weight_paths
+from heredity.merging.parent_hashes import ParentHashes
 parse_config("{merge_method: linear, models: [{model: a}]}")
 assert "torch" not in sys.modules and "numpy" not in sys.modules
 """

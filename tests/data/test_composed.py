@@ -30,6 +30,18 @@ def test_every_held_out_image_is_shown_under_every_pair():
     assert task.pairs == EIGHT_PAIRS
 
 
+def test_noise_is_drawn_anew_for_every_set_and_pair():
+    noise = (Shift("gaussian", 0.05),)
+    clean = composed_task(0, pairs=((Shift("darken", 0.0),),))
+    noisy = composed_task(0, pairs=(noise, noise))
+    assert not torch.equal(noisy.fitness_x[:200], noisy.fitness_x[200:])
+    # Compare the noise of fitness and test image i in pixels far enough from 0 and 1 not to be clipped.
+    both = (clean.fitness_x - 0.5).abs().lt(0.3) & (clean.test_x[:200] - 0.5).abs().lt(0.3)
+    a = (noisy.fitness_x[:200] - clean.fitness_x)[both]
+    b = (noisy.test_x[:200] - clean.test_x[:200])[both]
+    assert len(a) > 400 and abs(float(torch.corrcoef(torch.stack([a, b]))[0, 1])) < 0.2
+
+
 def test_seed_decides_everything():
     a, b, c = composed_task(1, fitness=50), composed_task(1, fitness=50), composed_task(2, fitness=50)
     assert torch.equal(a.test_x, b.test_x) and torch.equal(a.fitness_x, b.fitness_x)

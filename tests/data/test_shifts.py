@@ -106,6 +106,8 @@ def test_stripes_and_occlusion_cover_their_share():
     assert Shift("stripes", 0.5)(grey)[0, 0, 3, 0] == 0.75
     hidden = Shift("occlusion", 0.125)(grey)
     assert ((hidden == 0).sum(dim=(1, 2, 3)) == 2 * 16).all()  # an eighth of 16 rows
+    tops = Shift("occlusion", 0.125)(torch.ones(100, 1, 16, 16))[:, 0, :, 0].argmin(1)
+    assert len(set(tops.tolist())) > 10 and tops.max() <= 14  # anywhere among 15 places
 
 
 def test_bad_input_is_named(x):

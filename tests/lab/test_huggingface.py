@@ -72,8 +72,6 @@ def logits(module) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Scale(hd.Operator):
-    """All weights times a factor: its logits differ from its parent's."""
-
     factor: float
     kind: ClassVar[str] = "mutate"
 
@@ -234,6 +232,7 @@ def test_loading_says_which_tensor_the_record_lacks(tmp_path, lab):
         ({"model_type": "nothing"}, "no model type 'nothing'"),
         ({"architectures": ["Invented"]}, "no model class 'Invented'"),
         ({"architectures": ["AutoConfig"]}, "no model class 'AutoConfig'"),
+        ({"vocab_size": "many"}, "refuses the recorded configuration"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
     ],
 )
@@ -261,12 +260,6 @@ def test_reading_needs_no_transformers(tmp_path):
     assert "heredity[hf]" in done.stdout
 
 
-def test_a_configuration_of_another_library_says_nothing_of_the_architecture(tmp_path):
-    save_file({"w": torch.ones(2)}, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text('{"width": 3}')
-    assert read_model(tmp_path).architecture is None
-
-
 # Adapters
 
 
@@ -277,7 +270,9 @@ def test_an_adapter_is_a_child_of_its_base_and_loads_as_peft_loads_it(tmp_path, 
     child = lab.add(adapter, base=base)
     assert child.edges == [("base", base)]
 
-    loaded = child.load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # peft warns when it has looked for the base on the hub
+        loaded = child.load()
     expected = peft.PeftModel.from_pretrained(llama(tied=True), adapter).eval()
     assert isinstance(loaded, peft.PeftModel)
     assert torch.equal(logits(loaded), logits(expected))

@@ -11,7 +11,7 @@ from torch import nn
 
 from heredity.errors import EvaluationFailed
 from heredity.language.probes import read_examples
-from heredity.language.scoring import generate, label_scores, matches
+from heredity.language.scoring import generate, label_scores, majority_answers, matches
 
 transformers = pytest.importorskip("transformers")
 
@@ -92,3 +92,24 @@ def test_a_model_with_nan_fails_by_name(llama: nn.Module) -> None:
 def test_examples_of_both_kinds_are_read() -> None:
     assert read_examples('{"prompt": "1+1", "answer": 2}\n\n', "t") == ("answers", [("1+1", "2")])
     assert read_examples('{"text": "a", "label": "x"}', "t") == ("labels", [("a", "x")])
+
+
+@pytest.mark.parametrize(
+    ("answers", "how", "chosen"),
+    [
+        ([["a", "a"], ["b", "b"], ["b ", "a"]], "exact", ["b", "a"]),
+        ([["a"], ["b"], ["c"]], "exact", ["a"]),  # all different: the fittest's
+        ([["a"], ["b"], ["c"], ["c"], ["b"]], "contains", ["b"]),  # two against two: of the tied, b's voter is fitter
+        ([["is 9"], ["7.0"], ["it is 7"]], "number", ["7.0"]),
+        ([["x"], ["1"], ["y"]], "number", ["x"]),  # no number at all is one answer
+    ],
+)
+def test_the_majority_of_answers_and_who_decides_ties(answers: Any, how: Any, chosen: list[str]) -> None:
+    assert majority_answers(answers, how) == chosen
+
+
+def test_a_vote_needs_answers_to_the_same_examples() -> None:
+    with pytest.raises(ValueError, match=r"\[2, 1\]"):
+        majority_answers([["a", "b"], ["a"]], "exact")
+    with pytest.raises(ValueError, match="members"):
+        majority_answers([], "exact")

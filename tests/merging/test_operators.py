@@ -7,12 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 
+from heredity.data.experts import MLP
 from heredity.errors import BirthFailed, MergeError
 from heredity.lab import Lab, Model
+from heredity.lab.architecture import Architecture
 from heredity.merging.births import Proposal
 from heredity.merging.breeding import breed
+from heredity.merging.data_flow import DataFlowRecipe
 from heredity.merging.mergers import merger_for
-from heredity.merging.operators import Crossover, Merge, MergeByRecipe, Mutate, Succeed, operator_for
+from heredity.merging.operators import (
+    Crossover,
+    Ensemble,
+    FlowThrough,
+    Merge,
+    MergeByRecipe,
+    Mutate,
+    Succeed,
+    operator_for,
+)
+from heredity.merging.path_folding import fold_path
 from heredity.merging.recipe import MergeRecipe
 
 LATER = ("best_own", "best", "worst")
@@ -97,3 +110,131 @@ def test_what_does_not_fit_is_named(lab: Lab, family: list[Model]) -> None:
 def test_kinds_tell_what_happened(lab: Lab, family: list[Model]) -> None:
     assert lab.derive(Crossover((0.5, 0.5)), *family[:2]).kind == "crossover"
     assert lab.derive(Mutate(), family[0]).kind == "mutate"
+
+
+def deep(lab: Lab, seed: int) -> Model:
+    """An MLP with two inner layers, recorded as the digits' experts are."""
+    spec = Architecture(MLP, {"widths": [6, 5, 5, 5, 3]})
+    return lab.add(dict(MLP((6, 5, 5, 5, 3), seed).state_dict()), architecture=spec, name=f"deep{seed}")
+
+
+# Two models of two layers, the row of four once: layers 0, 2 and 3 with input scales 0.5, −2 and 1.5.
+PATH = DataFlowRecipe((True, False, True, True), ((0.5, 1, -2, 1), (1, 1, 1, 1), (1, 1, 1, 1.5), (1, 1, 1, 1)))
+
+
+def test_a_recorded_path_is_the_folded_path_and_builds_a_deeper_network(lab: Lab) -> None:
+    a, b = deep(lab, 0), deep(lab, 1)
+    child = lab.derive(FlowThrough(PATH, (2, 2), "sequential"), a, b, keep=False)
+    parents = [MLP((6, 5, 5, 5, 3), seed).state_dict() for seed in (0, 1)]
+    folded = fold_path(parents, PATH, (2, 2), "sequential")
+    assert same(child, folded)
+    assert child.notes["path"] == [[0, 0], [1, 0], [1, 1]]
+    with Lab(lab.path) as later:
+        assert not later[child.id].has_weights, "it is rebuilt from its record"
+        module = later[child.id].load()
+    assert isinstance(module, MLP)
+    assert module.widths == (6, 5, 5, 5, 5, 3)
+    expected = MLP(module.widths)
+    expected.load_state_dict(folded)
+    x = torch.linspace(-1, 1, 12).reshape(2, 6)
+    assert torch.equal(module(x), expected(x))
+
+
+def llama(seed: int, **changes: object) -> torch.nn.Module:
+    transformers = pytest.importorskip("transformers")
+    settings = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.Qwen3Config(vocab_size=11, head_dim=4, num_key_value_heads=1, **{**settings, **changes})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return transformers.Qwen3ForCausalLM(config).eval()
+
+
+def test_a_path_through_transformers_has_its_depth_and_loads(lab: Lab) -> None:
+    window = {"use_sliding_window": True, "sliding_window": 4}
+    modules = [llama(0, layer_types=["full_attention", "sliding_attention"], **window), llama(1, **window)]
+    a, b = (lab.add(module, name=f"q{i}") for i, module in enumerate(modules))
+    child = lab.derive(FlowThrough(PATH, (2, 2)), a, b)
+    assert child.architecture is not None
+    config = child.architecture["config"]
+    assert config["num_hidden_layers"] == 3
+    assert config["layer_types"] == ["full_attention"] * 3, "the layers 0 of the first and both of the second model"
+    module = child.load()
+    ids = torch.arange(10).reshape(2, 5)
+    assert torch.isfinite(module(input_ids=ids).logits).all()
+    assert same(child, fold_path([m.state_dict() for m in modules], PATH, (2, 2)))
+    # A cache needs a place of its own for every layer, repeated ones too.
+    twice = DataFlowRecipe((True,) * 8, ((1.0,) * 4,) * 4)
+    written = lab.derive(FlowThrough(twice, (2, 2)), a, b).load().generate(ids, max_new_tokens=2, do_sample=False)
+    assert written.shape == (2, 7)
+
+
+def test_paths_that_no_network_can_have_are_refused(lab: Lab, family: list[Model]) -> None:
+    one = DataFlowRecipe((True,), ((1.0,),))
+    linear = lab.add(
+        {f"layers.{i}.weight": torch.eye(2) for i in range(3)}, architecture=Architecture(torch.nn.Sequential, {})
+    )
+    with pytest.raises(BirthFailed, match=r"torch.*Sequential.*with_layers"):
+        lab.derive(FlowThrough(one, (1,), "sequential"), linear)
+    with pytest.raises(BirthFailed, match=r"differ in rms_norm_eps \(1e-06 and 0.5\)"):
+        lab.derive(FlowThrough(PATH, (2, 2)), lab.add(llama(0)), lab.add(llama(1, rms_norm_eps=0.5)))
+    # Weights without a recorded architecture stay without.
+    bare = lab.add({f"layers.{i}.weight": torch.eye(2) for i in range(3)})
+    assert lab.derive(FlowThrough(one, (1,), "sequential"), bare).architecture is None
+
+
+@torch.no_grad()
+def logits_of(model: Model, x: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(model.load()(x).double(), 1)
+
+
+def test_an_ensemble_is_one_model_that_votes(lab: Lab) -> None:
+    members = [deep(lab, seed) for seed in range(3)]
+    child = lab.derive(Ensemble(), *members, keep=False)
+    assert child.kind == "merge"
+    assert [role for role, _ in child.edges] == ["parent", "mate", "mate"]
+    x = 20 * torch.randn(50, 6, generator=torch.Generator().manual_seed(0))  # so that inputs outweigh the biases
+    with Lab(lab.path) as later:
+        found = later[child.id].load()(x)
+    votes = torch.stack([logits_of(member, x).argmax(1) for member in members])
+    mean = torch.stack([logits_of(member, x) for member in members]).mean(0)
+    for row, cast in enumerate(votes.T.tolist()):
+        counts = [cast.count(label) for label in range(3)]
+        tied = [label for label in range(3) if counts[label] == max(counts)]
+        assert found[row].argmax() == max(tied, key=lambda label: float(mean[row, label]))
+    assert len({tuple(cast) for cast in votes.T.tolist()}) > 3, "the members disagree"
+
+
+def test_transformers_classifiers_vote_too(lab: Lab) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=11, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, num_labels=3
+    )
+    config.pad_token_id = 0
+    modules = []
+    for seed in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            modules.append(transformers.LlamaForSequenceClassification(config).eval())
+    child = lab.derive(Ensemble(), *[lab.add(module) for module in modules])
+    ids = torch.arange(1, 9).reshape(2, 4)
+    # Of two members that disagree the mean probability decides, as it does where they agree.
+    mean = torch.stack([module(ids).logits.softmax(1) for module in modules]).mean(0)
+    labels = torch.stack([module(ids).logits.argmax(1) for module in modules])
+    found = child.load()(input_ids=ids)
+    for row in range(2):
+        tied = sorted(set(labels[:, row].tolist()))
+        assert found[row].argmax() == max(tied, key=lambda label: float(mean[row, label]))
+
+
+def test_members_that_cannot_be_built_do_not_vote(lab: Lab, family: list[Model]) -> None:
+    with pytest.raises(BirthFailed, match=r"member 1 .* has no recorded architecture"):
+        lab.derive(Ensemble(), deep(lab, 0), family[0])
+
+
+def test_an_ensemble_builds_nothing_outside_the_allow_list(lab: Lab) -> None:
+    from heredity.errors import NotAllowed
+    from heredity.merging.operators import vote_ensemble
+
+    for path in ("os:system", "heredity.merging.operators:operator_for"):
+        with pytest.raises(NotAllowed):
+            vote_ensemble([{"kind": "class", "path": path, "config": {}}])

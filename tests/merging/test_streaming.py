@@ -100,6 +100,42 @@ def test_nan_in_a_parent_names_file_and_tensor_and_leaves_nothing(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parent0", "parent1", "parent2"]
 
 
+def test_an_input_that_overflows_the_type_it_is_read_as_says_so(tmp_path: Path) -> None:
+    class Large:
+        def read(self, name: str, *, raw: Tensor | None = None) -> Tensor:
+            return torch.tensor([1e30], dtype=torch.bfloat16)
+
+    reads = tuple(Read(Large(), "w", f"m{i}") for i in range(2))
+    job = TensorJob("w", (1,), reads, method_for("slerp", t=0.3), torch.float16, torch.float16, 4)
+    with pytest.raises(NonFinite, match=r"m0 has 1 non-finite values in 'w', read as float16"):
+        job.run(0, {})
+
+
+def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path: Path) -> None:
+    # 12 tensors of 8 MiB, 288 MiB of inputs; in flight are at most two jobs of (2 + 1 + 1) x 8 MiB
+    names = {"base": 0.0, "a": 1.0, "b": -2.0}
+    folders = [
+        save(tmp_path / name, {f"t{i}": torch.arange(1 << 21) * step + i for i in range(12)})
+        for name, step in names.items()
+    ]
+    script = f"""
+        import resource, torch
+        from heredity.merging.methods import method_for
+        from heredity.merging.streaming import merge_checkpoints
+        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        ties = method_for("ties", density=0.5)
+        ties.merge_tensor("w", [torch.ones(9), torch.zeros(9)], base=torch.zeros(9))
+        before = peak()
+        models = {[str(folder) for folder in folders]!r}
+        merge_checkpoints(ties, models[1:], {str(tmp_path / "out")!r}, base=models[0], threads=2)
+        print(peak() - before)
+    """
+    watched = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
+    command = [sys.executable, "-c", watched, textwrap.dedent(script)]  # a small parent: peaks are inherited by a fork
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 140
+
+
 def test_models_that_do_not_fit_are_named(tmp_path: Path) -> None:
     a, b = state(0), state(1)
     b["norm"] = torch.zeros(17).bfloat16()

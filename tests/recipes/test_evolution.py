@@ -259,3 +259,121 @@ def test_a_plan_bounds_what_a_run_does(tmp_path: Path) -> None:
         stored = sum(blob.stat().st_size for _, blob in lab.blobs.shas())
     # A blob's header adds a few hundred bytes to these tiny weights.
     assert stored <= planned.disk + 300 * planned.births
+
+
+def test_a_tiny_llama_evolves_a_path_through_its_layers(tmp_path: Path, family: Any) -> None:
+    founders = [str(path) for path in family.full]
+    task = {"data": str(family.task), "test": 0.25, "max_new_tokens": 1}
+    flow = {"evaluations": 12, "repeats": 2, "max_length": 3, "start": "founder"}
+    sections = {"population": None, "merging": None, "grid": None, "data_flow": flow}
+    path = recipe_file(tmp_path, founders=founders, base=str(family.base), task=task, **sections)
+    lab_path = tmp_path / "lab"
+    found = run(path, lab_path)
+    row = next(row for row in found.rows if row.what == "evolved path")
+    assert row.tried == 12
+    with Lab(lab_path, mode="r") as lab:
+        born = [model for model in lab.models() if model.operator["type"].endswith(":FlowThrough")]
+        assert len(born) == 12
+        depths = {model.architecture["config"]["num_hidden_layers"] for model in born}
+        assert len(depths) > 1, "paths of other lengths than the parents' were tried"
+        assert all([role for role, _ in model.edges] == ["parent", "mate"] for model in born)
+        fitness = [model.value("fitness") for model in born]
+        lengths = [len(model.notes["path"]) for model in born]
+        # Lengths beyond 3 cost 0.01 each: the row is the best after that.
+        assert row.fitness - 0.01 * max(0, len(row.model.notes["path"]) - 3) == pytest.approx(
+            max(f - 0.01 * max(0, n - 3) for f, n in zip(fitness, lengths, strict=True) if f is not None)
+        )
+    assert numbers(run(path, lab_path)) == numbers(found)
+
+
+def test_adapters_have_no_paths(tmp_path: Path, family: Any) -> None:
+    founders = [str(path) for path in family.adapters]
+    task = {"data": str(family.task), "test": 0.25, "max_new_tokens": 1}
+    path = recipe_file(tmp_path, founders=founders, base=str(family.base), task=task, data_flow={"evaluations": 2})
+    with pytest.raises(RecipeError, match="data_flow: adapters have no layers"):
+        run(path, tmp_path / "lab")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["full", "adapters"])
+def test_language_models_vote_with_their_answers(tmp_path: Path, family: Any, kind: str) -> None:
+    from heredity.language.probes import VotedAnswers
+    from heredity.language.scoring import majority_answers
+    from heredity.recipes.tasks import build_task
+
+    founders = [str(path) for path in getattr(family, kind)]
+    task = {"data": str(family.task), "test": 0.25, "max_new_tokens": 1}
+    sections = {"merging": None, "grid": None, "ensemble": 3}
+    path = recipe_file(tmp_path, founders=founders, base=str(family.base), task=task, **sections)
+    lab_path = tmp_path / "lab"
+    found = run(path, lab_path)
+    row = next(row for row in found.rows if row.what == "vote of 3")
+    assert len(set(row.members)) == 3
+    assert row.model == row.members[0]
+    assert row.accuracy is not None
+    assert row.low <= row.accuracy <= row.high
+    probe = build_task(load_recipe(path), tmp_path).fitness
+    with Lab(lab_path) as lab:
+        members = [lab[member.id] for member in row.members]
+        worth = [member.value("fitness") for member in members]
+        assert worth == sorted(worth, reverse=True)
+        answers = [probe.answers(member) for member in members]
+        expected = probe.right(majority_answers(answers, probe.match)) / len(probe.examples)
+        assert row.fitness == expected
+        recorded = lab.outcome(VotedAnswers(probe, tuple(map(tuple, answers[1:]))), members[0])
+        assert recorded["vote_fitness"] == expected
+        assert members[0].value("fitness") == worth[0], "the vote's number is not the member's"
+    assert numbers(run(path, lab_path)) == numbers(found)
+
+
+@pytest.mark.slow
+def test_the_digits_experts_vote_and_evolve_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    recipe = {"founders": "two-shifts", "task": {"builtin": "two-shifts"}, "hidden": [24, 24, 24], "grid": None}
+    sections = {"ensemble": 3, "data_flow": {"evaluations": 30, "parents": 3}}
+    path.write_text(yaml.safe_dump({**SMALL, **recipe, **sections}))
+    lab_path = tmp_path / "lab"
+    found = run(path, lab_path)
+    rows = {row.what: row for row in found.rows}
+    assert list(rows) == [
+        *("ancestor", "best founder", "uniform soup", "GENOME+", "vote of 3", "evolved recipe", "evolved path")
+    ]
+    assert found.winner != rows["vote of 3"].model
+    with Lab(lab_path) as lab:
+        ensemble = lab[rows["vote of 3"].model.id]
+        assert [parent.id for parent in ensemble.parents] == [member.id for member in rows["vote of 3"].members]
+        assert ensemble.value("fitness") == rows["vote of 3"].fitness
+        child = lab[rows["evolved path"].model.id]
+        before = max(row.fitness for row in found.rows[:-1] if not row.members)
+        assert child.parents[0].value("fitness") == before, "the path begins in the best model so far"
+        module = child.load()
+        assert len(module.layers) == 2 + len(child.notes["path"])
+    planned = plan(load_recipe(path), tmp_path)
+    assert {"vote of 3", "evolved path"} <= {stage.name for stage in planned.stages}
+
+
+def test_an_ensemble_of_weights_alone_is_refused_before_it_runs(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"ensemble: .* came as weights alone"):
+        run(function_recipe(tmp_path, ensemble=2), tmp_path / "lab")
+
+
+def test_a_network_without_inner_layers_has_no_paths(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="data_flow: the network has no layers for a path"):
+        run(function_recipe(tmp_path, data_flow={"evaluations": 2}), tmp_path / "lab")
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"ensemble": 5}, "ensemble: 5 cannot vote, population.size is 4"),
+        ({"ensemble": 2, "population": None}, "population is null"),
+        ({"population": None, "merging": None}, "population, merging and data_flow are null"),
+        ({"hidden": [4]}, "needs founders: two-shifts"),
+        ({"data_flow": {"start": "somewhere"}}, "data_flow.start"),
+    ],
+)
+def test_what_votes_and_paths_cannot_be_is_said(tmp_path: Path, sections: dict[str, Any], words: str) -> None:
+    path = recipe_file(tmp_path, founders=["a", "b"], task={"function": "f.py:f"}, **sections)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert words in str(caught.value)

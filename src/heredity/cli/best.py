@@ -34,7 +34,9 @@ def best_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The models with the highest (or, with --min, the lowest) value of a metric.
+    """Models with the highest (or lowest) value of a metric.
+
+    JSON: {metric, direction, models}; a model is a birth as in log with rank and value.
 
     Example: heredity best --metric loss --min -n 3
     """
@@ -63,7 +65,11 @@ def best_command(
 def children_command(
     ref: RefArgument, *, metric: MetricOption = None, lab_path: LabOption = None, as_json: JsonOption = False
 ) -> None:
-    """Births that have this model as a parent, in any role, oldest first.
+    """Births that have this model as a parent, oldest first.
+
+    In any role: mates, bases and teachers are parents, too.
+
+    JSON: {parent, children}; a child is a birth as in log with role.
 
     Example: heredity children ancestor
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,11 +105,44 @@ def what_changed(record: Mapping[str, Any], parent: Mapping[str, Any] | None) ->
     if parent is not None and _same_operator(record, parent):
         changed = differences(settings(parent), mine)
         if changed:
-            return ", ".join(map(str, changed))
+            return _some(map(str, changed))
         return f"seed {record['seed']}" if record["seed"] != parent["seed"] else ""
+    return summary(mine)
+
+
+def summary(flat: Mapping[str, Any]) -> str:
+    """The settings that say something, in one line: tables of numbers by their size, nothing that is not set.
+
+    >>> summary({"method": "ties", "t": None, "weight[0][0]": "[0.5]", "weight[0][1]": "[0.25]"})
+    'method=ties, weight=table of 2'
+    """
     # A nested configuration's class goes without saying where its fields are shown.
-    outer = {key.rpartition(".")[0] for key in mine}
-    return ", ".join(f"{key}={plain(value)}" for key, value in mine.items() if key not in outer)
+    outer = {key.rpartition(".")[0] for key in flat}
+    rows = Counter(key.partition("[")[0] for key in flat if "[" in key)
+    parts = dict.fromkeys(
+        f"{table}=table of {rows[table]}"
+        if rows[table := key.partition("[")[0]] > 1
+        else f"{key}={_short(plain(value))}"
+        for key, value in flat.items()
+        if key not in outer and value is not None and value not in ("[]", "{}")
+    )
+    return _some(parts)
+
+
+def _short(text: str, most: int = 32) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _some(parts: Iterable[str], most: int = 96) -> str:
+    """As many parts as fit into a line, and how many more there are."""
+    all_parts = list(parts)
+    shown: list[str] = []
+    for part in all_parts:
+        if shown and len(", ".join([*shown, part])) > most:
+            break
+        shown.append(part if len(part) <= most else part[: most - 1] + "…")
+    more = len(all_parts) - len(shown)
+    return ", ".join(shown) + (f", {more} more" if more else "")
 
 
 def _same_operator(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

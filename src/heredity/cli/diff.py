@@ -52,7 +52,10 @@ def diff_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two models: common ancestor, both paths, configuration, measurements, weights.
+    """Compare two models: common ancestor, ways, settings, values.
+
+    JSON: {first, second, common_ancestor, shared_steps, paths, configuration [{key, before, after}], metrics,
+    same_weights, layers [{tensor, shape, change}]}.
 
     Example: heredity diff best best~3 --weights
     """
@@ -167,7 +170,8 @@ def _print(out: Out, lab: Lab, facts: Facts, difference: Difference) -> None:
     if difference.changes:
         out.title("Configuration")
         rows: list[list[Any]] = [
-            [styled(item.key, "dim"), plain(item.before), plain(item.after)] for item in difference.changes
+            [styled(item.key, "dim"), *("–" if value is None else plain(value) for value in (item.before, item.after))]
+            for item in difference.changes
         ]
         out.rows(rows, header=["", *short], stretch=2, indent=2)
     if difference.metrics:

@@ -18,8 +18,9 @@ from heredity.errors import RecipeError
 
 if TYPE_CHECKING:
     from heredity.lab import Model
-    from heredity.recipes.evolution import Evolution, Report, Row
+    from heredity.recipes.evolution import Evolution
     from heredity.recipes.planning import Plan
+    from heredity.recipes.rows import Report, Row
 
 QUIET_SECONDS = 10.0  # between lines of progress where there is no terminal
 
@@ -210,7 +211,7 @@ def _report_json(found: Evolution, *, lab: Path, export: Path | None, seconds: f
 def _report(found: Evolution, *, lab: Path, export: Path | None, seconds: float, births: int) -> None:
     screen = Out()
     screen.line()
-    rows = [_row_cells(row, row.model == found.winner) for row in found.rows]
+    rows = [_row_cells(row, row.model == found.winner and not row.members) for row in found.rows]
     header = ("", "id", "fitness", "held out", "95 % interval", "tried")
     screen.rows(rows, header=header, right=(2, 3, 5), indent=2)
     screen.line()
@@ -243,6 +244,7 @@ def _row_facts(row: Row) -> dict[str, Any]:
         "high": row.high,
         "tried": row.tried,
         "failed": row.failed,
+        "members": [member.id for member in row.members],
     }
 
 
@@ -251,7 +253,8 @@ def _row_cells(row: Row, winner: bool) -> list[Any]:
     accuracy = "" if row.accuracy is None else f"{row.accuracy:.3f}"
     interval = "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}"
     fitness = "failed" if row.fitness is None else f"{row.fitness:.3f}"
-    cells = [row.what, row.model.id[:8], fitness, accuracy, interval, str(row.tried)]
+    one = plural(len(row.members), "model") if row.model in row.members else row.model.id[:8]
+    cells = [row.what, one, fitness, accuracy, interval, str(row.tried)]
     return [styled(cell, style) for cell in cells]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from heredity.lab import Lab
     from heredity.lab.maintenance import GcReport
 
-PANEL = "Look after a lab"
+PANEL = "Tend a lab"
 
 
 def gc_command(
@@ -31,10 +31,14 @@ def gc_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Drop stored weights that can be rebuilt from the record; births and measurements stay.
+    """Drop stored weights that can be rebuilt.
+
+    Births and measurements stay, and weights come back when they are asked for.
 
     Kept are named models, living ones (no population let them go), the best and the lowest of each metric, --keep, what
     a running birth needs, and everything that cannot be rebuilt.
+
+    JSON (with --yes or --dry-run): {dry_run, dropped, orphans, freed_bytes, kept {reason: count}}.
 
     Example: heredity gc --dry-run --keep best~1
     """

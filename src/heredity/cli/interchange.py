@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from heredity.cli.labs import JsonOption, LabOption, RefArgument, open_lab
+from heredity.errors import LabError
 
-PANEL = "Look after a lab"
+PANEL = "Tend a lab"
 
 
 def export_command(
@@ -21,13 +22,19 @@ def export_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a model as a Hugging Face folder, with a card that knows its parents.
+    """Write a model as a Hugging Face folder with a model card.
+
+    The card knows the model's parents and how it came to be.
+
+    JSON: {id, folder, files, bytes}.
 
     Example: heredity export best ./winner
     """
     from heredity.cli.console import Out, print_json, size
     from heredity.lab.huggingface import export_model
 
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise LabError(f"{folder} is not empty; choose another folder, or --overwrite to replace an earlier export")
     with open_lab(lab_path) as lab:
         model = lab[ref]
         export_model(model, folder, overwrite=overwrite)
@@ -56,7 +63,11 @@ def import_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a model from disk as a birth; makes ./lab where there is no lab.
+    """Record a model from disk as a birth.
+
+    Makes ./lab where there is no lab. The same weights again are the same birth.
+
+    JSON: {id, new, names, lab, weights, bytes}.
 
     Example: heredity import ./llama --name ancestor
     """

@@ -33,6 +33,9 @@ RefArgument = Annotated[
 ]
 
 
+_COSTS = ("loss", "error", "perplexity", "seconds")
+
+
 def is_lab(folder: Path) -> bool:
     """Whether a folder is a lab."""
     return (folder / "births").is_dir()
@@ -84,7 +87,7 @@ def check_metric(lab: Lab, metric: str) -> str:
         return metric
     if not known:
         raise LabError(f"no model was measured by {metric!r}: nothing was measured in this lab yet")
-    near = difflib.get_close_matches(metric, known, n=1)
+    near = difflib.get_close_matches(metric, known, n=1) or [name for name in known if name.startswith(metric)]
     meant = f"; did you mean {near[0]}?" if near else ";"
     raise LabError(f"no model was measured by {metric!r}{meant} measured here: {', '.join(known)}")
 
@@ -103,4 +106,5 @@ def choose_metric(lab: Lab, metric: str | None) -> str | None:
     known = metrics_of(lab)
     if not known or "fitness" in known:
         return "fitness" if known else None
-    return max(known, key=lambda name: (known[name], name == "accuracy"))
+    # Higher is better for a fitness; by the names alone one can only guess which metrics are none.
+    return max(known, key=lambda name: (known[name], name == "accuracy", not any(word in name for word in _COSTS)))

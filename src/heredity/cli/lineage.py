@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from heredity.lab import Lab
 
 _CHUNK = 500  # SQLite builds allow at least 999 variables in a statement
+MOST_MATES = 2  # of more second parents the number is said, not the ids
 
 
 def select_in(lab: Lab, sql: str, ids: Collection[str]) -> Iterator[tuple[Any, ...]]:
@@ -93,7 +94,10 @@ class Facts:
 
     def description(self, birth: str) -> Text:
         """Operator, what it changed, and second parents as `+ id`."""
-        mates = [styled(f"+ {self.short(parent)}", "magenta") for parent, _ in self.mates.get(birth, ())]
+        others = self.mates.get(birth, ())
+        mates = [styled(f"+ {self.short(parent)}", "magenta") for parent, _ in others]
+        if len(mates) > MOST_MATES:
+            mates = [styled(f"+ {len(others)} others", "magenta")]
         return joined([title(self.records[birth]), *mates, styled(self.change(birth), "dim")], " ")
 
     def measured(self, birth: str, metrics: Sequence[str]) -> Text:

@@ -54,6 +54,9 @@ def log_command(
 ) -> None:
     """Births, newest first, with their line of descent.
 
+    JSON: a list of births: id, time, kind, operator, type, change, seed, parents [{id, role}], names, metrics,
+    failures, labels.
+
     Example: heredity log -n 5 --kind merge --metric accuracy
     """
     from heredity.cli.console import Out, plural, print_json, styled

@@ -8,7 +8,7 @@ import typer
 
 from heredity.cli.labs import JsonOption, LabOption, RefArgument, open_lab
 
-PANEL = "Look after a lab"
+PANEL = "Tend a lab"
 
 
 def name_command(
@@ -18,7 +18,11 @@ def name_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a name point to a model. Named models keep their weights.
+    """Let a name point to a model.
+
+    Names can be moved; named models keep their weights.
+
+    JSON: {id, name, before}.
 
     Example: heredity name best winner
     """

@@ -51,7 +51,11 @@ def story(facts: Facts, births: list[str], metric: str | None) -> list[Step]:
 def path_command(
     ref: RefArgument, *, metric: MetricOption = None, lab_path: LabOption = None, as_json: JsonOption = False
 ) -> None:
-    """The story of a model: each birth from the root on, what it changed and what it gained.
+    """The story of a model: its births from the root on.
+
+    What each step changed, what it gained, and the time of computing so far.
+
+    JSON: {metric, steps}; a step is a birth as in log with step, value, gain, wall, total_wall.
 
     Example: heredity path best --metric accuracy
     """

@@ -20,7 +20,12 @@ _CHILDREN = 10  # children listed one by one; all of them are counted
 
 
 def show_command(ref: RefArgument, *, lab_path: LabOption = None, as_json: JsonOption = False) -> None:
-    """Everything about one model: parents and children, configuration, measurements, weights, cost, commands.
+    """Everything about one model.
+
+    Parents and children, configuration, measurements, weights, cost, environment, commands to copy.
+
+    JSON: a birth as in log with key, version, config, settings, children, measurements, tags, notes, operator_notes,
+    death, weights, architecture, environment, cost, commands.
 
     Example: heredity show best~1
     """
@@ -71,9 +76,10 @@ def _identity(out: Out, dossier: Dossier) -> None:
 
 
 def _facts_line(facts: dict[str, Any]) -> str:
+    """Labels on a line; what is nested in them is left to --json."""
     from heredity.cli.changes import plain
 
-    return ", ".join(f"{key}={plain(value)}" for key, value in facts.items())
+    return ", ".join(f"{key}={'{…}' if isinstance(value, dict) else plain(value)}" for key, value in facts.items())
 
 
 def _configuration(out: Out, dossier: Dossier) -> None:

@@ -30,10 +30,13 @@ def tree_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The surviving trunk: ancestors of what lives, extinct clades folded.
+    """The surviving trunk of the lineage.
 
-    Drawn along primary parents; second parents are written as + ID. Where nothing has died, the trunk leads to the
-    best, the named, the newest and the best leaves.
+    Ancestors of what lives, extinct clades folded. Drawn along primary parents; second parents are written as + ID.
+    Where nothing has died, the trunk leads to the best, the named, the newest and the best leaves.
+
+    JSON: {births, living, deaths_recorded, metric, best, roots, folded_roots, nodes}; a node is a birth as in log with
+    parent, depth, living, value, folded {births, living, best}; parents come before children.
 
     Example: heredity tree --root ancestor --depth 5 --metric accuracy
     """

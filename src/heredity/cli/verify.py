@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from heredity.cli.console import Out
     from heredity.lab.maintenance import Problem
 
-PANEL = "Look after a lab"
+PANEL = "Tend a lab"
 
 # What to do next, by kind of problem.
 _ADVICE = {
@@ -36,7 +36,11 @@ def verify_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name everything that is damaged: lines, blobs, missing parents, conflicts. Exit code 1 when something is.
+    """Name everything that is damaged.
+
+    Lines, weights, missing parents and files, conflicts. The exit code is 1 when something but a torn line is found.
+
+    JSON: {lab, births, ok, problems [{kind, what, detail}]}.
 
     Example: heredity verify --fast
     """

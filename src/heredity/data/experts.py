@@ -1,7 +1,8 @@
 """Small experts with one ancestor: multi-layer perceptrons fine-tuned on one shift of the digits each.
 
 Training is an explicit value: `train_epoch` takes and returns a `TrainState`, so that a run can be saved between epochs
-and go on bit for bit. Batches are drawn from a generator counted per (seed, epoch); there is no other state.
+and go on bit for bit. Batches are drawn from a generator counted per (seed, epoch); there is no other
+state. Bits are those of one machine and one number of compute threads.
 Source: the experts of arXiv 2403.13187 and 2503.01155 at the scale of digits.
 """
 
@@ -44,6 +45,27 @@ class MLP(nn.Module):
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
             self.layers.append(layer)
+
+    @staticmethod
+    def with_layers(config: Mapping[str, Any], layers: Sequence[int]) -> dict[str, Any]:
+        """The arguments of the network whose inner layers are these, in this order; the first and last maps stay.
+
+        Args:
+            config: this network's arguments.
+            layers: inner layer i maps widths[i + 1] to widths[i + 2]; numbers may repeat.
+
+        Raises:
+            ValueError: a layer does not fit the one before it.
+        """
+        widths = list(config.get("widths", (64, 512, 512, 10)))
+        new = widths[:2]
+        for i in layers:
+            if widths[i + 1] != new[-1]:
+                raise ValueError(f"inner layer {i} reads {widths[i + 1]} numbers, the one before it gives {new[-1]}")
+            new.append(widths[i + 2])
+        if new[-1] != widths[-2]:
+            raise ValueError(f"the last map reads {widths[-2]} numbers, the layer before it gives {new[-1]}")
+        return {**config, "widths": [*new, widths[-1]]}
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, widths[-1]] of images [B, …] whose other dimensions multiply to widths[0]."""

@@ -215,8 +215,9 @@ def _load_state(module: nn.Module, state: Mapping[str, Tensor], birth: str) -> N
     own = module.state_dict()
     try:
         result: Any = module.load_state_dict(dict(state), strict=False)
-    except RuntimeError as error:  # torch says which shapes differ
-        raise LabError(f"the weights of {birth} do not fit {type(module).__name__}: {error}") from error
+    except RuntimeError as error:  # torch lists every shape that differs
+        first = next((line.strip() for line in str(error).splitlines() if "size mismatch" in line), str(error))
+        raise LabError(f"the weights of {birth} do not fit {type(module).__name__}: {first}") from error
     filled = {tensor.data_ptr() for name, tensor in own.items() if name in state and isinstance(tensor, torch.Tensor)}
     # The second name of a tied tensor is filled through the first.
     missing = [name for name in result.missing_keys if own[name].data_ptr() not in filled or not own[name].numel()]

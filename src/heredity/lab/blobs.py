@@ -52,7 +52,10 @@ def check_all_finite(weights: Mapping[str, Tensor], owner: str) -> None:
     """Raise `NonFinite` naming the first tensor that holds NaN or infinity."""
     import torch
 
-    for name, tensor in weights.items():
+    for name, stored in weights.items():
+        # isfinite is not written for eight-bit floats
+        eight_bit = stored.is_floating_point() and stored.element_size() == 1
+        tensor = stored.to(torch.float32) if eight_bit else stored
         if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
             count = int((~torch.isfinite(tensor)).sum())
             raise NonFinite(f"{owner} has {count} non-finite values (NaN or infinity) in {name!r}")

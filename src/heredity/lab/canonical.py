@@ -188,7 +188,9 @@ def _numpy_integer() -> tuple[type, ...]:
 
 def _as_list(value: Any, hint: Any) -> Any:
     """A revived tuple as the list that the field declares."""
-    return list(value) if isinstance(value, tuple) and typing.get_origin(hint) is list else value
+    options = [hint, *typing.get_args(hint)] if isinstance(hint, types.UnionType) else [hint]
+    listed = any(option is list or typing.get_origin(option) is list for option in options)
+    return list(value) if listed and isinstance(value, tuple) else value
 
 
 def canonical(value: Any, where: str, store: TensorSink | None = None) -> Json:

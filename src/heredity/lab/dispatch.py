@@ -3,6 +3,7 @@ leased, run by an executor, and recorded as it ends."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections import deque
@@ -11,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heredity.errors import LabError, NotCanonical, ReadOnlyLab, UnknownModel
+from heredity.errors import LabError, ReadOnlyLab, UnknownModel
 from heredity.evaluation.outcome import Ok
 from heredity.lab.architecture import base_of, is_adapter
 from heredity.lab.births import birth_lines, environment_lines
 from heredity.lab.blobs import BlobGone
-from heredity.lab.canonical import canonical, digest, source_hash, trust_for
+from heredity.lab.canonical import digest, source_hash, trust_for
 from heredity.lab.executors import Executor, Inline
 from heredity.lab.model import Model
 from heredity.lab.operator import KINDS, Operator, Probe, Request
@@ -354,10 +355,13 @@ def plain_labels(labels: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LabError: one has no JSON form; the message names it.
     """
-    try:
-        return dict(canonical(labels, "labels"))
-    except NotCanonical as error:
-        raise LabError(f"{error}; labels are plain JSON values") from error
+    plain = {}
+    for name, value in labels.items():
+        try:
+            plain[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise LabError(f"labels[{name!r}] is no plain JSON value: {error}") from error
+    return plain
 
 
 def remove_scratch(folder: Path) -> None:

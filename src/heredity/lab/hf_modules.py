@@ -32,9 +32,13 @@ def transformers_class(spec: Mapping[str, Any]) -> tuple[type[Any], Any]:
     settings, here = spec["config"], f"transformers {transformers.__version__}"
     if settings.get("quantization_config"):
         raise LabError("the model is quantised and cannot be built from a record; record it in its original precision")
-    if settings.get("model_type") not in transformers.CONFIG_MAPPING:
-        raise LabError(f"{here} has no model type {settings.get('model_type')!r}; custom code is not loaded")
-    config = transformers.CONFIG_MAPPING[settings["model_type"]].from_dict(dict(settings))
+    kind = settings.get("model_type")
+    if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
+        raise LabError(f"{here} has no model type {kind!r}; custom code is not loaded")
+    try:
+        config = transformers.CONFIG_MAPPING[kind].from_dict(dict(settings))
+    except Exception as error:  # each configuration class checks its values in its own way
+        raise LabError(f"{here} refuses the recorded configuration of a {kind} model: {error}") from error
     if spec["class"] is None:  # old folders do not say; the bare model is what AutoModel would give
         mapping: Any = transformers.AutoModel._model_mapping
         return mapping[type(config)], config

@@ -155,9 +155,10 @@ def _read_folder(folder: Path) -> Found:
     elif (folder / "config.json").is_file():
         # A config.json without model_type is some other library's (constructor arguments, say).
         settings = read_json(folder / "config.json")
-        classes = settings.get("architectures") or [None]
+        named = settings.get("architectures")
+        cls = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
         if "model_type" in settings:
-            spec = {"kind": "transformers", "class": classes[0], "config": transformers_config(settings)}
+            spec = {"kind": "transformers", "class": cls, "config": transformers_config(settings)}
     return _found(folder, weights, spec, _small_files(folder), labels)
 
 

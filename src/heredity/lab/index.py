@@ -145,6 +145,11 @@ class Index:
             if before is None or grown or not sizes.keys() >= before.keys():
                 self._safely(sorted(grown), sizes)
 
+    def read_again(self) -> None:
+        """Read all journals from their beginnings: also what was damaged after it was read is noticed."""
+        with self._lock:
+            self._safely([], self._journal_sizes(), again=True)
+
     def _journal_sizes(self) -> dict[str, int]:
         try:
             with os.scandir(self.journals) as entries:
@@ -161,8 +166,10 @@ class Index:
                 connection.execute("BEGIN IMMEDIATE")
                 row = connection.execute("SELECT offset FROM journals WHERE name = ?", (name,)).fetchone()
                 if row is not None and row[0] == start:
+                    place = start
                     for line in lines:
-                        self._add(decode_line(line.rstrip(b"\n")), strip_crc(line))
+                        self._add(decode_line(line.rstrip(b"\n")), strip_crc(line), name, place)
+                        place += len(line)
                     tail = b"".join(lines)[-TAIL:]
                     connection.execute("UPDATE journals SET offset = ?, tail = ? WHERE name = ?", (end, tail, name))
                     connection.execute("COMMIT")
@@ -175,29 +182,29 @@ class Index:
             # the journal is new here, or another process has already read these lines, or the index was lost
             self.refresh()
 
-    def _safely(self, names: list[str], sizes: dict[str, int]) -> None:
+    def _safely(self, names: list[str], sizes: dict[str, int], *, again: bool = False) -> None:
         try:
-            self._ingest(names, sizes)
+            self._ingest(names, sizes, again=again)
         except sqlite3.DatabaseError as error:
             self._start_again(error)
             self._ingest(sorted(sizes), sizes)
 
-    def _ingest(self, names: list[str], sizes: dict[str, int]) -> None:
+    def _ingest(self, names: list[str], sizes: dict[str, int], *, again: bool = False) -> None:
         connection = self._database()
         connection.execute("BEGIN IMMEDIATE")
         try:
             known = dict(connection.execute("SELECT name, offset FROM journals"))
             # A journal that another process made and read meanwhile is not in `sizes`, but is there.
             gone = [name for name in known if name not in sizes and not (self.journals / name).exists()]
-            if gone or any(self._replaced(name, known.get(name, 0)) for name in names):
+            if again or gone or any(self._replaced(name, known.get(name, 0)) for name in names):
                 self._clear()
                 known = {}
                 names = sorted(sizes)
             for name in names:
                 offset = known.get(name, 0)
                 for after, record, text in read_lines(self.journals / name, offset):
+                    self._add(record, text, name, offset)
                     offset = after
-                    self._add(record, text, name)
                 tail = self._tail(name, offset)
                 connection.execute("REPLACE INTO journals VALUES (?, ?, ?)", (name, offset, tail))
             connection.execute("COMMIT")
@@ -224,14 +231,14 @@ class Index:
             connection.execute(f"DELETE FROM {table}")
         self._specs.clear()
 
-    def _add(self, record: dict[str, Any] | Damage, line: str, journal: str = "") -> None:
+    def _add(self, record: dict[str, Any] | Damage, line: str, journal: str, start: int) -> None:
         if isinstance(record, dict):
             try:
                 self._add_record(record, line)
                 return
             except (KeyError, TypeError, AttributeError) as error:
                 # A whole line of unknown shape must not keep anybody from the rest.
-                record = Damage(journal, 0, f"a {record.get('t')!r} record of unknown shape: {error!r}")
+                record = Damage(journal, start, f"a {record.get('t')!r} record of unknown shape: {error!r}")
         self._database().execute(
             "REPLACE INTO damages VALUES (?, ?, ?)", (record.journal, record.offset, record.reason)
         )

@@ -307,7 +307,7 @@ class Lab:
     def check_name(self, name: str) -> None:
         """Raise `LabError` for a name that could be taken for an id or a reference."""
         taken = name in ("best", "latest") or any(mark in name for mark in "~:") or name != name.strip() or not name
-        if taken or all(letter in "0123456789abcdef" for letter in name):
+        if taken or (len(name) > 1 and all(letter in "0123456789abcdef" for letter in name)):  # a prefix has two
             raise LabError(f"{name!r} cannot be a name: it would be read as a reference; use letters, digits, - and _")
 
     def note(self, model: Ref, text: str) -> None:
@@ -338,7 +338,7 @@ class Lab:
         return collect(self, keep=[self[model] for model in keep], dry_run=dry_run)
 
     def verify(self, *, contents: bool = True) -> list[Problem]:
-        """Everything that is damaged, by name; `contents=False` skips re-hashing the blobs."""
+        """Everything that is damaged, by name; `contents=False` skips re-reading journals and re-hashing blobs."""
         return find_problems(self, contents=contents)
 
     def rebuild(self, model: Ref, *, store: bool = True) -> Mapping[str, Tensor]:

@@ -114,6 +114,7 @@ class LeaseBook:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._identity = self.folder / f".{os.getpid()}-{secrets.token_hex(6)}"
         self._file = FileIO(self._identity, "xb")
+        weakref.finalize(self, _forget, self._identity, os.getpid())  # also when the process ends without close()
         me = {"host": host_identity(), "pid": os.getpid(), "started": start_mark(os.getpid())}
         self._file.write(json.dumps(me).encode() + b"\n")
         self._inode = os.fstat(self._file.fileno()).st_ino
@@ -226,6 +227,12 @@ def _beat(reference: weakref.ref[LeaseBook]) -> None:
             return
         del book
         time.sleep(pause)
+
+
+def _forget(identity: Path, owner: int) -> None:
+    if owner == os.getpid():
+        with contextlib.suppress(OSError):
+            identity.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], os.stat_result] | None:

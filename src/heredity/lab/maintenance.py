@@ -18,6 +18,7 @@ from heredity.lab.rebuild import needed_by, obstacle
 if TYPE_CHECKING:
     from heredity.lab.lab import Lab
 
+NEEDED = "a running birth needs it"
 ORPHAN_AGE = 3600.0  # seconds after which a blob that no birth names is left-over of a killed run
 
 
@@ -68,13 +69,14 @@ def collect(
     running = lab.leases.needed()
     chosen = {model.id for model in only} if only is not None else None
     verdicts = _Verdicts(lab)
+    victims: dict[str, list[str]] = {}
     for sha, models in _owners(lab, only):
         if not lab.blobs.has(sha):
             continue
         reason = None
         for model in models:  # one blob may belong to several births
             if model.id in running:
-                reason = "a running birth needs it"
+                reason = NEEDED
             elif model.id in wanted:
                 reason = "named or asked to be kept"
             elif chosen is not None and model.id not in chosen:
@@ -86,20 +88,27 @@ def collect(
         if reason is not None:
             report.kept[reason] = report.kept.get(reason, 0) + 1
             continue
-        ids = [model.id for model in models]
-        if dry_run:
-            report.freed += lab.blobs.path(sha).stat().st_size
-        elif not running.isdisjoint(ids) or not lab.leases.needed().isdisjoint(ids):  # somebody began meanwhile
-            report.kept["a running birth needs it"] = report.kept.get("a running birth needs it", 0) + 1
+        victims[sha] = [model.id for model in models]
+    if victims and not dry_run:
+        # Said before it is done: a gc that is killed leaves blobs too many, never one that is missing without reason.
+        lab.append({"t": "drop", "ids": [birth for births in victims.values() for birth in births]})
+    for sha, births in victims.items():
+        if not dry_run and not lab.leases.needed().isdisjoint(births):  # somebody began meanwhile
+            report.kept[NEEDED] = report.kept.get(NEEDED, 0) + 1
             continue
-        else:
-            report.freed += lab.blobs.drop(sha)
-        report.dropped += ids
-    if report.dropped and not dry_run:
-        lab.append({"t": "drop", "ids": report.dropped})
+        report.freed += lab.blobs.path(sha).stat().st_size if dry_run else lab.blobs.drop(sha)
+        report.dropped += births
     if only is None:
         _sweep(lab, report, dry_run=dry_run)
     return report
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in a folder, which running births may remove at any moment."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []
 
 
 class _Verdicts:
@@ -164,8 +173,10 @@ def _sweep(lab: Lab, report: GcReport, *, dry_run: bool) -> None:
         if sha not in known and path.stat().st_mtime < old:
             report.orphans += 1
             report.freed += path.stat().st_size if dry_run else lab.blobs.drop(sha)
-    scratch = lab.path / "scratch"
-    for path in [*lab.blobs.temporaries(), *lab.evidence.blobs.temporaries(), *scratch.glob("*/.*")]:
+    scratch = lab.root / "scratch"
+    folders = [scratch / name for name in _names(scratch)]
+    half = [folder / name for folder in folders for name in _names(folder) if name.startswith(".")]
+    for path in [*lab.blobs.temporaries(), *lab.evidence.blobs.temporaries(), *half]:
         with contextlib.suppress(FileNotFoundError):  # its writer was only slow
             if path.stat().st_mtime < old:
                 report.freed += path.stat().st_size
@@ -174,15 +185,18 @@ def _sweep(lab: Lab, report: GcReport, *, dry_run: bool) -> None:
     if dry_run:
         return
     running = lab.leases.needed()
-    for folder in scratch.iterdir() if scratch.exists() else ():
-        if folder.name not in running and (folder.name in lab or not any(folder.iterdir())):
+    for folder in folders:
+        if folder.name not in running and (folder.name in lab or not _names(folder)):
             shutil.rmtree(folder, ignore_errors=True)
     lab.leases.clean()
 
 
 def find_problems(lab: Lab, *, contents: bool) -> list[Problem]:
     """Everything that is damaged; see `Lab.verify`. Problems of one thing do not hide those of another."""
-    lab.index.refresh()
+    if contents:
+        lab.index.read_again()
+    else:
+        lab.index.refresh()
     return [*_line_problems(lab), *_graph_problems(lab), *_blob_problems(lab, contents), *_file_problems(lab)]
 
 

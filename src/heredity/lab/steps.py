@@ -51,6 +51,7 @@ def add_model(
         found = read_model(Path(model))
         weights, spec, files, source = found.weights, found.architecture, found.files, str(model)
         owner = str(model)
+        labels = {**found.labels, **labels, "source": source}
     else:
         owner = name or type(model).__name__
         weights, spec = _weights_and_spec(model, owner)
@@ -70,7 +71,7 @@ def add_model(
         config={},
         edges=edges,
         seed=0,
-        labels={**labels, **({"source": source} if source else {})},
+        labels=labels,
         files=files,
         started=time.perf_counter(),
     )

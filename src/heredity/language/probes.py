@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from heredity.errors import EvaluationFailed, MissingExtra
 from heredity.evaluation.stats import wilson
 from heredity.lab import Context, Model, Probe
-from heredity.language.scoring import Match, Tokenizer, generate, label_scores, matches
+from heredity.language.scoring import Match, Tokenizer, generate, label_scores, majority_answers, matches
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
@@ -71,12 +71,18 @@ class Answers(Probe):
 
     def measure(self, model: Model, context: Context) -> Mapping[str, float]:
         """Generate and compare."""
-        tokenizer, module = tokenizer_of(model), model.load()
-        answers = generate(
-            module, tokenizer, [p for p, _ in self.examples], max_new_tokens=self.max_new_tokens, batch=self.batch
+        return _measured(self.right(self.answers(model)), len(self.examples), self.part)
+
+    def answers(self, model: Model) -> list[str]:
+        """The model's answer to every prompt; the same each time."""
+        prompts = [prompt for prompt, _ in self.examples]
+        return generate(
+            model.load(), tokenizer_of(model), prompts, max_new_tokens=self.max_new_tokens, batch=self.batch
         )
-        right = sum(matches(given, a, self.match) for given, (_, a) in zip(answers, self.examples, strict=True))
-        return _measured(right, len(self.examples), self.part)
+
+    def right(self, answers: Sequence[str]) -> int:
+        """How many answers count."""
+        return sum(matches(given, a, self.match) for given, (_, a) in zip(answers, self.examples, strict=True))
 
 
 @dataclass(frozen=True)
@@ -94,14 +100,43 @@ class Labels(Probe):
     labels: tuple[str, ...]
     batch: int = 16
     part: str = "fitness"
+    match: ClassVar[Match] = "exact"
 
     def measure(self, model: Model, context: Context) -> Mapping[str, float]:
         """Score all labels after each text."""
+        return _measured(self.right(self.answers(model)), len(self.examples), self.part)
+
+    def answers(self, model: Model) -> list[str]:
+        """The likeliest label after every text."""
         texts = [text for text, _ in self.examples]
         scores = label_scores(model.load(), tokenizer_of(model), texts, self.labels, batch=self.batch)
-        chosen = scores.argmax(1).tolist()
-        right = sum(self.labels[i] == label for i, (_, label) in zip(chosen, self.examples, strict=True))
-        return _measured(right, len(self.examples), self.part)
+        return [self.labels[i] for i in scores.argmax(1).tolist()]
+
+    def right(self, answers: Sequence[str]) -> int:
+        """How many labels are the texts' own."""
+        return sum(given == label for given, (_, label) in zip(answers, self.examples, strict=True))
+
+
+@dataclass(frozen=True)
+class VotedAnswers(Probe):
+    """How often several models are right by majority; measured on the fittest, whose answer decides ties.
+
+    The members are the measured model and those whose answers are given, so that the record holds all that was counted.
+    Gives `vote_fitness`, or `vote_accuracy` with its interval: numbers of the vote, not of the model.
+
+    Args:
+        task: the examples, and how a model answers them.
+        others: the answers of the other members, the fitter first: [members][examples], see `task.answers`.
+    """
+
+    task: Answers | Labels
+    others: tuple[tuple[str, ...], ...]
+
+    def measure(self, model: Model, context: Context) -> Mapping[str, float]:
+        """Answer, count, compare."""
+        chosen = majority_answers([self.task.answers(model), *self.others], self.task.match)
+        values = _measured(self.task.right(chosen), len(chosen), self.task.part)
+        return {f"vote_{name}": value for name, value in values.items()}
 
 
 def read_examples(text: str, source: str) -> tuple[str, list[tuple[str, str]]]:

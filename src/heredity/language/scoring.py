@@ -7,6 +7,7 @@ rounding. Decoding is greedy: the answer is the model's, not the sampler's.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -50,6 +51,37 @@ def matches(answer: str, wanted: str, how: Match) -> bool:
     if not goal:
         raise EvaluationFailed(f"match: number, but the answer {wanted!r} holds no number")
     return bool(found) and float(found[-1].replace(",", "")) == float(goal[-1].replace(",", ""))
+
+
+def majority_answers(answers: Sequence[Sequence[str]], how: Match) -> list[str]:
+    """Per example the answer that most members give; a tie goes to the earliest member that gives one of the tied.
+
+    Args:
+        answers: [members][examples].
+        how: "number" takes answers with the same last number for one (and all without a number); else texts are
+            compared stripped.
+
+    Raises:
+        ValueError: there is no member, or members answer different numbers of examples.
+
+    >>> majority_answers([["7", "a"], ["x = 8.0", "b"], ["8", "c"]], "number")
+    ['x = 8.0', 'a']
+    """
+    if not answers or len({len(given) for given in answers}) != 1:
+        raise ValueError(f"a vote needs members that answer the same examples, got {[len(a) for a in answers]} answers")
+    chosen = []
+    for given in zip(*answers, strict=True):
+        kinds = [_same(answer, how) for answer in given]
+        chosen.append(given[kinds.index(Counter(kinds).most_common(1)[0][0])])  # of equals the first seen
+    return chosen
+
+
+def _same(answer: str, how: Match) -> str | float | None:
+    """What is equal for answers that count as the same."""
+    if how != "number":
+        return answer.strip()
+    found = _NUMBER.findall(answer)
+    return float(found[-1].replace(",", "")) if found else None
 
 
 @torch.no_grad()

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from heredity.errors import MergeError
-from heredity.merging.checkpoint import DTYPES, MAX_TRANSFER
+from heredity.merging.safetensors_header import CODES, MAX_TRANSFER
 
-_CODES = {dtype: code for code, dtype in DTYPES.items()}
+_CODES: dict[torch.dtype, str] = {getattr(torch, name): code for code, (name, _) in CODES.items()}
 
 
 def _bytes(tensor: Tensor) -> memoryview:
@@ -226,4 +226,4 @@ def fresh_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         os.fsync(descriptor)
         os.close(descriptor)
     except OSError as error:
-        raise MergeError(f"cannot write {out}: {error.strerror}") from None
+        raise MergeError(f"cannot write {out}: {error.strerror or error}") from None

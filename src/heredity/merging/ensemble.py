@@ -6,6 +6,7 @@ Source: the ensemble of arXiv 2503.01155, section 3.3, with a deterministic tie-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class VoteEnsemble(nn.Module):
     """Members vote with their most probable label.
 
     Args:
-        members: classifiers of the same classes, x → logits [B, C].
+        members: classifiers of the same classes, x → logits [B, C] or an object with `logits`.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -49,22 +50,23 @@ class VoteEnsemble(nn.Module):
             raise MergeError("an ensemble needs at least one member")
         self.members = nn.ModuleList(members)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
         """Votes [B, C] plus half the mean probability, which decides ties alone: argmax is the ensemble's answer.
 
         Raises:
             NonFinite: a member's logits hold NaN or +infinity.
         """
-        logits = torch.stack([member(x) for member in self.members])
+        answers = [member(*inputs, **named) for member in self.members]
+        logits = torch.stack([answer if isinstance(answer, Tensor) else answer.logits for answer in answers])
         probabilities = functional.softmax(logits.double(), dim=2)
         if bool(torch.isnan(probabilities).any()):
             broken = int(torch.isnan(probabilities).flatten(1).any(1).nonzero()[0])
             raise NonFinite(f"member {broken} of the ensemble gives logits that are no numbers")
         return _scores(logits.argmax(2), probabilities.mean(0), logits.shape[2])
 
-    def predict(self, x: Tensor) -> Tensor:
+    def predict(self, *inputs: Any, **named: Any) -> Tensor:
         """The ensemble's labels [B]."""
-        labels: Tensor = self(x).argmax(1)
+        labels: Tensor = self(*inputs, **named).argmax(1)
         return labels
 
 

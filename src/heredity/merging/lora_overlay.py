@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from heredity.errors import MergeError
-from heredity.merging.checkpoint import Checkpoint, Entry
+from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.chunks import work_dtype
+from heredity.merging.safetensors_header import Entry
 
 _PREFIX = "base_model.model."
 _PAIR = re.compile(r"(.*)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.weight)?")

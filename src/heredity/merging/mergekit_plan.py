@@ -18,10 +18,11 @@ from typing import Any
 import torch
 
 from heredity.errors import MergeError, RecipeError
-from heredity.merging.checkpoint import Checkpoint, Entry
+from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.lora_overlay import LoraWeights
 from heredity.merging.mergekit_methods import Rule, rule_for
 from heredity.merging.mergekit_schema import MergeConfig, ModelRef, Parameters, Scalar, Slice, Source, evaluate
+from heredity.merging.safetensors_header import Entry
 from heredity.merging.streaming import Read, TensorJob
 from heredity.merging.vocabulary import Vocabulary
 
@@ -267,7 +268,7 @@ class _Planner:
         shape, prepare = lead.shape, None
         if self.vocabulary and is_embedding(name) and self.is_vocabulary(order, entries):
             shape = (self.vocabulary.size, *lead.shape[1:])
-            prepare = _Moved(self.vocabulary, tuple(order)) if order else None
+            prepare = _Moved(self.vocabulary, tuple(order))
         else:
             self.check_shapes(name, entries)
         floating = lead.dtype.is_floating_point

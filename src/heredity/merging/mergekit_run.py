@@ -16,11 +16,12 @@ from heredity.errors import RecipeError
 from heredity.merging.card import merge_card
 from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.checkpoint_writer import fresh_folder, name_disk_errors
-from heredity.merging.merged_folder import merged_config, write_model_files
+from heredity.merging.lora_overlay import LoraWeights
+from heredity.merging.merged_folder import write_model_files
 from heredity.merging.mergekit_config import load_config
-from heredity.merging.mergekit_plan import Plan, build_plan, vocabulary_rows
+from heredity.merging.mergekit_plan import Parent, Plan, build_plan, vocabulary_rows
 from heredity.merging.mergekit_schema import MergeConfig, ModelRef
-from heredity.merging.model_source import locate, open_parent
+from heredity.merging.model_source import locate, nearby, weight_paths
 from heredity.merging.parent_hashes import ParentHashes
 from heredity.merging.streaming import write_jobs
 from heredity.merging.vocabulary import Vocabulary, build_vocabulary
@@ -57,14 +58,22 @@ class Merge:
     def __init__(self, config: MergeConfig) -> None:
         self.config = config
         self._stack = contextlib.ExitStack()
-        self._near = (Path(), Path(config.origin).parent)
+        self._near = nearby(config)
         with contextlib.ExitStack() as opening:
-            self.parents = [open_parent(ref, opening, self._near) for ref in config.references()]
+            self.parents = [self._open(ref, opening) for ref in config.references()]
             self.vocabulary, self._tokenizer_from, notes = self._vocabulary()
             self.plan: Plan = build_plan(config, self.parents, self.vocabulary)
             self.plan.notes += notes
-            merged_config(self.plan, config, self.vocabulary)
             self._stack = opening.pop_all()
+
+    def _open(self, ref: ModelRef, stack: contextlib.ExitStack) -> Parent:
+        checkpoint = stack.enter_context(Checkpoint(locate(ref.path, ref.revision, self._near)))
+        if ref.lora is None:
+            if checkpoint.json("adapter_config.json") is not None and checkpoint.json("config.json") is None:
+                raise RecipeError(f"{ref} is an adapter; write it as model+adapter, such as base+{ref.path}")
+            return Parent(ref, checkpoint, checkpoint, checkpoint.json("config.json") or {})
+        adapter = stack.enter_context(Checkpoint(locate(ref.lora, ref.lora_revision, self._near)))
+        return Parent(ref, LoraWeights(checkpoint, adapter), checkpoint, checkpoint.json("config.json") or {})
 
     def _vocabulary(self) -> tuple[Vocabulary | None, Path, list[str]]:
         lead = self.config.base_model or self.config.references()[0]
@@ -94,6 +103,7 @@ class Merge:
         max_shard_size: int = 5_000_000_000,
         overwrite: bool = False,
         progress: Callable[[int], object] | None = None,
+        hashes: ParentHashes | None = None,
     ) -> Merged:
         """Merge into the folder `out`, which appears when everything is written.
 
@@ -104,17 +114,17 @@ class Merge:
             max_shard_size: bytes of tensors per file.
             overwrite: replace a folder that holds files.
             progress: called with the bytes of each tensor written.
+            hashes: those of `weight_paths(config)`, where the caller has begun them already.
 
         Raises:
             MergeError: the folder holds files, the disk is full, or a model is damaged.
             NonFinite: a model or the result holds NaN or infinity.
         """
         out, start = Path(out).absolute(), time.perf_counter()
-        opened: dict[str, Checkpoint] = {str(parent.ref): parent.checkpoint for parent in self.parents}
-        for parent in self.parents:
-            if parent.ref.lora is not None:
-                opened[f"{parent.ref.lora} (adapter)"] = parent.weights.adapter  # type: ignore[union-attr]
-        with ParentHashes(opened) as hashes, fresh_folder(out, overwrite=overwrite) as folder:
+        with contextlib.ExitStack() as stack:
+            if hashes is None:
+                hashes = stack.enter_context(ParentHashes(weight_paths(self.config)))
+            folder = stack.enter_context(fresh_folder(out, overwrite=overwrite))
             with name_disk_errors(folder, self.plan.write_bytes):
                 write_model_files(folder, self.plan, self.config, self.vocabulary, self._tokenizer_from)
                 (folder / "mergekit_config.yml").write_text(self.config.text, encoding="utf-8")

@@ -229,7 +229,12 @@ def _may_define_rows(module: str) -> bool:
     """False when a module's source assigns no ROWS, so that modules without methods are not imported to be asked."""
     spec = importlib.util.find_spec(module)
     source = Path(spec.origin) if spec and spec.origin else None
-    return source is None or not source.is_file() or "\nROWS: " in source.read_text(encoding="utf-8")
+    return (
+        source is None
+        or source.suffix != ".py"
+        or not source.is_file()
+        or "\nROWS: " in source.read_text(encoding="utf-8")
+    )
 
 
 def method_for(name: str, **settings: Any) -> TensorMethod:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from heredity.errors import MissingExtra, RecipeError
-from heredity.merging.checkpoint import Checkpoint
-from heredity.merging.lora_overlay import LoraWeights
-from heredity.merging.mergekit_plan import Parent
-from heredity.merging.mergekit_schema import ModelRef
+from heredity.merging.mergekit_schema import MergeConfig
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WANTED = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja", "merges.txt"]
@@ -46,12 +42,16 @@ def locate(name: str, revision: str | None, near: Sequence[Path] = (Path(),)) ->
         raise RecipeError(f"the model {name} is neither a folder here nor to be had from the hub ({reason})") from None
 
 
-def open_parent(ref: ModelRef, stack: contextlib.ExitStack, near: Sequence[Path] = (Path(),)) -> Parent:
-    """Open a model, with its adapter where it has one; `stack` closes it."""
-    checkpoint = stack.enter_context(Checkpoint(locate(ref.path, ref.revision, near)))
-    if ref.lora is None:
-        if checkpoint.json("adapter_config.json") is not None and checkpoint.json("config.json") is None:
-            raise RecipeError(f"{ref} is an adapter; write it as model+adapter, such as base+{ref.path}")
-        return Parent(ref, checkpoint, checkpoint, checkpoint.json("config.json") or {})
-    adapter = stack.enter_context(Checkpoint(locate(ref.lora, ref.lora_revision, near)))
-    return Parent(ref, LoraWeights(checkpoint, adapter), checkpoint, checkpoint.json("config.json") or {})
+def nearby(config: MergeConfig) -> tuple[Path, ...]:
+    """Folders that a configuration's relative paths may start from: the working folder, then the configuration's."""
+    return (Path(), Path(config.origin).parent)
+
+
+def weight_paths(config: MergeConfig) -> dict[str, Path]:
+    """Where the weights of every parent and adapter lie, by what to call them."""
+    near, found = nearby(config), {}
+    for ref in config.references():
+        found[str(ref)] = locate(ref.path, ref.revision, near)
+        if ref.lora is not None:
+            found[f"{ref.lora} (adapter)"] = locate(ref.lora, ref.lora_revision, near)
+    return found

@@ -85,26 +85,34 @@ class TensorJob:
         """Read, merge and convert. `buffers` are this thread's own read buffers, by input."""
         reads = [*self.inputs, *([self.base] if self.base else [])]
         tensors = [read.weights.read(read.name, raw=buffers.get(i)) for i, read in enumerate(reads)]
+        stored = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
         tensors = [tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
         if self.prepare:
             tensors = self.prepare(tensors)
-        models = [read.model for read in self.inputs]
         base = tensors.pop() if self.base else None
-        if self.method is None:
-            merged = tensors[0]
-            check_finite(merged, self.name, models[0])
-        else:
-            try:
-                merged = self.method.merge_tensor(self.name, tensors, self.params, base=base, seed=seed, models=models)
-            except NonFinite:
-                if self.base is not None and base is not None:
-                    check_finite(base, self.name, self.base.model)
+        try:
+            merged = self._merge(tensors, base, seed)
+        except NonFinite as error:
+            if stored <= {self.dtype}:
                 raise
+            raise NonFinite(f"{error}, read as {str(self.dtype).removeprefix('torch.')}") from None
         if merged.dtype == self.out_dtype or not merged.is_floating_point():
             return merged
         converted = merged.to(self.out_dtype)
         check_finite(converted, self.name, f"the result as {self.out_dtype}")
         return converted
+
+    def _merge(self, tensors: list[Tensor], base: Tensor | None, seed: int) -> Tensor:
+        models = [read.model for read in self.inputs]
+        if self.method is None:
+            check_finite(tensors[0], self.name, models[0])
+            return tensors[0]
+        try:
+            return self.method.merge_tensor(self.name, tensors, self.params, base=base, seed=seed, models=models)
+        except NonFinite:
+            if self.base is not None and base is not None:
+                check_finite(base, self.name, self.base.model)
+            raise
 
 
 class _Gate:
@@ -180,7 +188,8 @@ def run_jobs(
         except BaseException as error:
             gate.fail(error)
 
-    count = max(1, min(threads or len(os.sched_getaffinity(0)), len(jobs)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = max(1, min(threads or cores, len(jobs)))
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # new threads take over this number; more would also change the order of sums
     workers = [threading.Thread(target=work, name=f"merge-{i}") for i in range(count)]
@@ -263,7 +272,7 @@ def merge_checkpoints(
                     Read(ancestor, name, str(ancestor.entries[name].file)) if ancestor else None,
                 )
             )
-        hashes = stack.enter_context(ParentHashes({str(item.path): item for item in everyone}))
+        hashes = stack.enter_context(ParentHashes({str(item.path): item.path for item in everyone}))
         folder = stack.enter_context(fresh_folder(Path(out), overwrite=overwrite))
         files = write_jobs(
             jobs, folder, hashes, {"method": repr(method)}, seed=seed, threads=threads, max_shard_size=max_shard_size

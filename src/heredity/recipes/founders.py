@@ -71,7 +71,9 @@ def _two_shifts(recipe: Recipe, lab: Lab, report: Callable[[str, int, int, float
     """The demo's world: an ancestor trained on digits, and eight founders that each learn one shift."""
     report("founders", 0, 9, None)
     labels = {"run": recipe.name, "stage": "founders"}
-    ancestor = lab.derive(TrainAncestor(world=recipe.seed), seed=recipe.seed, name="ancestor", labels=labels)
+    ancestor = lab.derive(
+        TrainAncestor((64, *recipe.hidden, 10), world=recipe.seed), seed=recipe.seed, name="ancestor", labels=labels
+    )
     report("founders", 1, 9, None)
     requests = [
         Request(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heredity.data.experts import MLP
+from heredity.language.probes import Answers, Labels
 from heredity.recipes.evolution import genome_config, grid_of
 from heredity.recipes.schema import Recipe
 from heredity.recipes.tasks import build_task
@@ -83,14 +84,27 @@ def plan(recipe: Recipe, folder: Path) -> Plan:
         children = size // 2 * (config.crossover > 0) + (moves + size) * (config.mutate > 0)
         most = first + generations * (moves + children)
         stages.append(Stage("population", most, most, 3 * size + moves + children))
+    if recipe.ensemble is not None:
+        # Of texts the members' answers are counted and no model is made; members answer once more for that.
+        text = isinstance(task.fitness, (Answers, Labels))
+        count = recipe.ensemble
+        stages.append(Stage(f"vote of {count}", 0 if text else 1, count if text else 1, 0))
     if recipe.merging is not None:
         stages.append(Stage("evolved recipe", recipe.merging.evaluations, recipe.merging.evaluations, 1))
+    if recipe.data_flow is not None:
+        section = recipe.data_flow
+        # The path that goes through everything is as deep as all its models together, as often as they repeat.
+        stages.append(
+            Stage("evolved path", section.evaluations, section.evaluations, section.repeats * section.parents)
+        )
     return Plan(tuple(stages), task.sizes, _size_of_founder(recipe, folder))
 
 
 def _size_of_founder(recipe: Recipe, folder: Path) -> int:
     if isinstance(recipe.founders, str):
-        return sum(parameter.numel() * parameter.element_size() for parameter in MLP().parameters())
+        return sum(
+            parameter.numel() * parameter.element_size() for parameter in MLP((64, *recipe.hidden, 10)).parameters()
+        )
     path = folder / recipe.founders[0].path
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     return sum(file.stat().st_size for file in files)

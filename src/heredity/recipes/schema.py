@@ -102,6 +102,21 @@ class MergingSection(Section):
     )
 
 
+class DataFlowSection(Section):
+    """A path through the layers of several models evolved by CMA-ES: which layers, in what order, how loud."""
+
+    evaluations: int = Field(default=100, ge=1, description="children to try")
+    repeats: int = Field(default=2, ge=1, description="how often the row of all layers is repeated; 3 in the paper")
+    max_length: int | None = Field(
+        default=None, ge=1, description="layers that cost nothing; each one more takes 0.01 from the fitness"
+    )
+    sigma: float = Field(default=1 / 6, gt=0, description="first step size of CMA-ES")
+    start: Literal["winner", "founder"] = Field(
+        default="winner", description="whose layers the first path is: the best model so far, or the best founder"
+    )
+    parents: int = Field(default=2, ge=1, description="models a path may go through: that one, then the best founders")
+
+
 class GridSection(Section):
     """Plain merges tried on a grid, the baseline to beat."""
 
@@ -122,8 +137,17 @@ class Recipe(Section):
     grid: GridSection | None = Field(default=GridSection(), description="null skips the baseline merges")
     population: PopulationSection | None = Field(default=PopulationSection(), description="null skips this stage")
     merging: MergingSection | None = Field(default=MergingSection(), description="null skips this stage")
+    data_flow: DataFlowSection | None = Field(
+        default=None, description="paths through layers, tried last; null skips this stage; whole models only"
+    )
+    ensemble: int | None = Field(
+        default=None, ge=2, description="so many of the living population's best vote; reported, never the winner"
+    )
     adapters: Literal["factors", "delta"] = Field(
         default="factors", description="LoRA founders: mix the factors A and B, or their product"
+    )
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(512, 512), min_length=1, description="the demo only: sizes of its network's hidden layers"
     )
     seed: int = Field(default=0, ge=0)
     executor: str = Field(default="inline", description="inline, processes, processes:N, ray or ray:ADDRESS")
@@ -138,6 +162,13 @@ class Recipe(Section):
                 raise ValueError(f"evolution needs at least two founders, {len(self.founders)} given")
             if self.task.builtin is not None:
                 raise ValueError("task.builtin is the demo's task; it needs founders: two-shifts")
-        if self.population is None and self.merging is None:
-            raise ValueError("nothing to do: both population and merging are null")
+            if "hidden" in self.model_fields_set:
+                raise ValueError("hidden is the size of the demo's network; it needs founders: two-shifts")
+        if self.population is None and self.merging is None and self.data_flow is None:
+            raise ValueError("nothing to do: population, merging and data_flow are null")
+        if self.ensemble is not None:
+            if self.population is None:
+                raise ValueError("ensemble is a vote of the population's best; population is null")
+            if self.ensemble > self.population.size:
+                raise ValueError(f"ensemble: {self.ensemble} cannot vote, population.size is {self.population.size}")
         return self

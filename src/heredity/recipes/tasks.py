@@ -145,9 +145,7 @@ def _text_task(task: TaskSection, seed: int, folder: Path) -> Task:
     else:
         count = max(1, round(task.test * len(pairs)))
         if count >= len(pairs):
-            raise RecipeError(
-                f"task.data has only {len(pairs)} lines to hold some out from; give more, or task.test"
-            )
+            raise RecipeError(f"task.data has only {len(pairs)} lines to hold some out from; give more, or task.test")
         held_out, pairs = pairs[:count], pairs[count:]
     overlap = set(pairs) & set(held_out)
     if overlap:

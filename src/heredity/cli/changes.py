@@ -119,13 +119,12 @@ def summary(flat: Mapping[str, Any]) -> str:
     # A nested configuration's class goes without saying where its fields are shown.
     outer = {key.rpartition(".")[0] for key in flat}
     rows = Counter(key.partition("[")[0] for key in flat if "[" in key)
-    parts = dict.fromkeys(
-        f"{table}=table of {rows[table]}"
-        if rows[table := key.partition("[")[0]] > 1
-        else f"{key}={_short(plain(value))}"
-        for key, value in flat.items()
-        if key not in outer and value is not None and value not in ("[]", "{}")
-    )
+    parts: dict[str, None] = {}  # an ordered set: the rows of a table say the same
+    for key, value in flat.items():
+        table = key.partition("[")[0]
+        if key in outer or value is None or value in ("[]", "{}"):
+            continue
+        parts[f"{table}=table of {rows[table]}" if rows[table] > 1 else f"{key}={_short(plain(value))}"] = None
     return _some(parts)
 
 

@@ -136,7 +136,9 @@ def test_the_built_in_recipe_runs_and_finds_better_than_its_parents(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     rows = {row["what"]: row for row in json.loads(done.stdout)["rows"]}
-    assert list(rows) == ["ancestor", "best founder", "uniform soup", "best grid merge", "GENOME+", "evolved recipe"]
+    assert list(rows) == [
+        *("ancestor", "best founder", "uniform soup", "best grid merge", "GENOME+", "vote of 3", "evolved recipe")
+    ]
     assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows.values())
     # The population holds the founders and starts from them; the recipes start from its best mixture.
     assert rows["GENOME+"]["fitness"] >= rows["best founder"]["fitness"]

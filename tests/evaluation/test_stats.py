@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heredity.evaluation.stats import bootstrap, paired_bootstrap, wilson
+from heredity.evaluation.stats import (
+    bootstrap,
+    bootstrap_p,
+    cliffs_delta,
+    clopper_pearson,
+    corrected_rate,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    wilson,
+)
 
 
 def test_wilson_equals_the_closed_form() -> None:
@@ -72,3 +82,68 @@ def test_bootstrap_refuses_nothing_and_nan(values: list[float]) -> None:
 def test_pairs_must_match() -> None:
     with pytest.raises(ValueError, match="equal lengths"):
         paired_bootstrap([1.0], [1.0, 2.0])
+
+
+def test_clopper_pearson_equals_its_closed_forms_at_the_ends() -> None:
+    # No success in n: the upper end solves (1 − p)^n = 0.025; the one-sided bound at 95 % solves (1 − p)^n = 0.05.
+    none = clopper_pearson(0, 10)
+    assert (none.low, none.high) == (0.0, pytest.approx(1 - 0.025**0.1))
+    assert clopper_pearson(0, 10, side="upper").high == pytest.approx(1 - 0.05**0.1)
+    # All successes: p^n = 0.05 below.
+    assert clopper_pearson(10, 10, side="lower").low == pytest.approx(0.05**0.1)
+    assert clopper_pearson(10, 10, side="lower").high == 1.0
+
+
+def test_clopper_pearson_contains_wilson_in_the_middle_and_refuses_nonsense() -> None:
+    exact, score = clopper_pearson(40, 100), wilson(40, 100)
+    assert exact.low < score.low < score.high < exact.high
+    with pytest.raises(ValueError, match="successes"):
+        clopper_pearson(3, 2)
+
+
+def test_bootstrap_p_and_interval_agree() -> None:
+    values = np.random.default_rng(4).normal(0.3, 1.0, 60)
+    estimate = bootstrap(values, seed=1)
+    for null in np.linspace(-0.5, 1.0, 31):
+        outside = not estimate.low <= null <= estimate.high
+        p = bootstrap_p(values, float(null), seed=1)
+        if abs(null - estimate.low) > 0.01 and abs(null - estimate.high) > 0.01:  # quantiles are interpolated
+            assert (p < 0.05) == outside
+    # Five clusters that all lie above the null: no resampled mean can reach it.
+    assert bootstrap_p([0.1, 0.2, 0.3, 0.1, 0.4], n=999) == pytest.approx(2 / 1000)
+
+
+def test_mcnemar_is_the_binomial_tail_of_the_differing_pairs() -> None:
+    # 8 pairs differ, 1 against: 2·(C(8,0) + C(8,1))/2^8 = 18/256. Agreeing pairs say nothing.
+    a = [1] * 7 + [0] + [1] * 20
+    b = [0] * 7 + [1] + [1] * 20
+    assert mcnemar(a, b) == pytest.approx(18 / 256)
+    assert mcnemar([1, 0], [1, 0]) == 1.0
+    with pytest.raises(ValueError, match="0 or 1"):
+        mcnemar([0.5], [1])
+
+
+def test_holm_steps_down_and_never_decreases() -> None:
+    # Sorted .01 .02 .03 .04 times 4, 3, 2, 1 is .04 .06 .06 .04; made monotone .04 .06 .06 .06.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.2]) == [0.2]
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    with pytest.raises(ValueError, match="p-values"):
+        holm([1.5])
+
+
+def test_cliffs_delta_counts_pairs() -> None:
+    # Pairs (2,1) (3,1) (3,2) are larger, (2,2) is a tie: 3/4.
+    assert cliffs_delta([2, 3], [1, 2]) == 0.75
+    assert cliffs_delta([1, 2], [3, 4]) == -1.0
+    with pytest.raises(ValueError, match="finite samples"):
+        cliffs_delta([], [1])
+
+
+def test_corrected_rate_undoes_the_test() -> None:
+    # A true rate r is seen as r·sensitivity + (1 − r)(1 − specificity).
+    assert corrected_rate(0.3 * 0.8 + 0.7 * 0.1, 0.8, 0.9) == pytest.approx(0.3)
+    assert corrected_rate(0.42, 1.0, 1.0) == pytest.approx(0.42)
+    assert corrected_rate(0.0, 0.9, 0.98) == 0.0
+    with pytest.raises(ValueError, match="tell nothing"):
+        corrected_rate(0.5, 0.5, 0.5)

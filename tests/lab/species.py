@@ -132,6 +132,21 @@ class Logged(hd.Operator):
 
 
 @dataclass(frozen=True)
+class Where(hd.Operator):
+    """Leaves the id of its process in a side file."""
+
+    log: str = ""
+    value: float = 1.0
+    pause: float = 0.0
+
+    def apply(self, parents: hd.Parents, context: hd.Context) -> dict[str, Tensor]:
+        with Path(self.log).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(self.pause)
+        return {"w": torch.full((4,), self.value)}
+
+
+@dataclass(frozen=True)
 class Raises(hd.Operator):
     def apply(self, parents: hd.Parents, context: hd.Context) -> dict[str, Tensor]:
         raise RuntimeError("out of luck")

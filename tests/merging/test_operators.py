@@ -177,6 +177,11 @@ def test_paths_that_no_network_can_have_are_refused(lab: Lab, family: list[Model
         lab.derive(FlowThrough(one, (1,), "sequential"), linear)
     with pytest.raises(BirthFailed, match=r"differ in rms_norm_eps \(1e-06 and 0.5\)"):
         lab.derive(FlowThrough(PATH, (2, 2)), lab.add(llama(0)), lab.add(llama(1, rms_norm_eps=0.5)))
+    uneven = Architecture(MLP, {"widths": [6, 5, 4, 5, 3]})
+    narrowing = lab.add(dict(MLP((6, 5, 4, 5, 3)).state_dict()), architecture=uneven)
+    # Layer 0 maps 5 to 4 and layer 1 maps 4 to 5: alone, the first cannot stand before the last map.
+    with pytest.raises(BirthFailed, match="the last map reads 5 numbers, the layer before it gives 4"):
+        lab.derive(FlowThrough(DataFlowRecipe((True, False), ((1.0, 1.0),) * 2), (2,), "sequential"), narrowing)
     # Weights without a recorded architecture stay without.
     bare = lab.add({f"layers.{i}.weight": torch.eye(2) for i in range(3)})
     assert lab.derive(FlowThrough(one, (1,), "sequential"), bare).architecture is None
@@ -224,6 +229,16 @@ def test_transformers_classifiers_vote_too(lab: Lab) -> None:
     for row in range(2):
         tied = sorted(set(labels[:, row].tolist()))
         assert found[row].argmax() == max(tied, key=lambda label: float(mean[row, label]))
+
+
+def test_tied_weights_stay_tied_inside_an_ensemble(lab: Lab) -> None:
+    modules = [llama(seed, tie_word_embeddings=True) for seed in range(2)]
+    child = lab.derive(Ensemble(), *[lab.add(module) for module in modules])
+    assert not [name for name in child.weights() if name.endswith("lm_head.weight")], "stored once"
+    ids = torch.arange(5)[None]
+    for member, module in zip(child.load().members, modules, strict=True):
+        assert member.lm_head.weight is member.model.embed_tokens.weight
+        assert torch.equal(member(input_ids=ids).logits, module(input_ids=ids).logits)
 
 
 def test_members_that_cannot_be_built_do_not_vote(lab: Lab, family: list[Model]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from heredity.errors import MergeError, NonFinite
 from heredity.merging.checkpoint_writer import CheckpointWriter
 from heredity.merging.mergers import MethodMerger
-from heredity.merging.methods import method_for
+from heredity.merging.methods import TensorParams, method_for
 from heredity.merging.streaming import Read, TensorJob, merge_checkpoints, run_jobs
 
 
@@ -79,6 +79,31 @@ def test_shards_and_threads_do_not_matter(tmp_path: Path, threads: int) -> None:
     assert_same(load(tmp_path / "one"), load(tmp_path / "three"))
 
 
+@pytest.mark.parametrize("row", ["linear", "passthrough", "ties"])
+def test_large_tensors_in_pieces_give_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
+    count = 1 if row == "passthrough" else 2
+    folders = [save(tmp_path / str(i), state(i)) for i in range(3)]
+    weights = TensorParams(weight=(0.7, 0.5)[:count])
+
+    def merged(out: str) -> dict[str, Tensor]:
+        models = folders[1 : 1 + count]
+        merge_checkpoints(method_for(row), models, tmp_path / out, base=folders[0], params=lambda _: weights)
+        return load(tmp_path / out)
+
+    whole = merged("whole")
+    monkeypatch.setattr("heredity.merging.streaming._BLOCK", 100)  # bytes: three rows of 16 bfloat16 values
+    written: list[int] = []
+    write = CheckpointWriter.write
+
+    def counting(self: CheckpointWriter, name: str, tensor: Tensor, *, row: int = 0) -> None:
+        written.append(row)
+        write(self, name, tensor, row=row)
+
+    monkeypatch.setattr(CheckpointWriter, "write", counting)
+    assert_same(merged("pieces"), whole)
+    assert (max(written) > 0) == (row != "ties")  # trimming looks at the whole tensor
+
+
 def test_the_callers_torch_threads_are_left_alone(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     folders = [save(tmp_path / str(i), state(i)) for i in range(2)]
@@ -120,7 +145,7 @@ def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path: Path) -> None
     ]
     script = f"""
         import resource, torch
-        from heredity.merging.methods import method_for
+        from heredity.merging.methods import TensorParams, method_for
         from heredity.merging.streaming import merge_checkpoints
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         ties = method_for("ties", density=0.5)
@@ -208,7 +233,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     script = f"""
         import resource
         from heredity.errors import MergeError
-        from heredity.merging.methods import method_for
+        from heredity.merging.methods import TensorParams, method_for
         from heredity.merging.streaming import merge_checkpoints
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
         try:

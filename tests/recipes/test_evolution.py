@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from heredity.lab import Lab
 from heredity.recipes.evolution import Evolution, evolve
 from heredity.recipes.loading import load_recipe
 from heredity.recipes.planning import plan
+from heredity.recipes.rows import winner_of
 
 SMALL = {
     "population": {"size": 4, "generations": 2, "sigma": 0.01},
@@ -264,7 +266,7 @@ def test_a_plan_bounds_what_a_run_does(tmp_path: Path) -> None:
 def test_a_tiny_llama_evolves_a_path_through_its_layers(tmp_path: Path, family: Any) -> None:
     founders = [str(path) for path in family.full]
     task = {"data": str(family.task), "test": 0.25, "max_new_tokens": 1}
-    flow = {"evaluations": 12, "repeats": 2, "max_length": 3, "start": "founder"}
+    flow = {"evaluations": 12, "repeats": 2, "max_length": 1, "sigma": 0.15, "start": "founder"}
     sections = {"population": None, "merging": None, "grid": None, "data_flow": flow}
     path = recipe_file(tmp_path, founders=founders, base=str(family.base), task=task, **sections)
     lab_path = tmp_path / "lab"
@@ -279,9 +281,9 @@ def test_a_tiny_llama_evolves_a_path_through_its_layers(tmp_path: Path, family: 
         assert all([role for role, _ in model.edges] == ["parent", "mate"] for model in born)
         fitness = [model.value("fitness") for model in born]
         lengths = [len(model.notes["path"]) for model in born]
-        # Lengths beyond 3 cost 0.01 each: the row is the best after that.
-        assert row.fitness - 0.01 * max(0, len(row.model.notes["path"]) - 3) == pytest.approx(
-            max(f - 0.01 * max(0, n - 3) for f, n in zip(fitness, lengths, strict=True) if f is not None)
+        # Lengths beyond 1 cost 0.01 each: the row is the best after that.
+        assert row.fitness - 0.01 * (len(row.model.notes["path"]) - 1) == pytest.approx(
+            max(f - 0.01 * (n - 1) for f, n in zip(fitness, lengths, strict=True) if f is not None)
         )
     assert numbers(run(path, lab_path)) == numbers(found)
 
@@ -326,6 +328,20 @@ def test_language_models_vote_with_their_answers(tmp_path: Path, family: Any, ki
     assert numbers(run(path, lab_path)) == numbers(found)
 
 
+def test_language_models_vote_with_labels(tmp_path: Path, family: Any) -> None:
+    # Word i is followed by word i + 1; the labels are the words 1 and 9, of which each expert knows one.
+    lines = [{"text": f"w{i}", "label": f"w{1 if i < 8 else 9}"} for i in range(16)]
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    sections = {"merging": None, "grid": None, "ensemble": 2, "population": {"size": 3, "generations": 1}}
+    founders = [str(path) for path in family.full]
+    path = recipe_file(tmp_path, founders=founders, task={"data": "labels.jsonl", "test": 0.25}, **sections)
+    found = run(path, tmp_path / "lab")
+    row = next(row for row in found.rows if row.what == "vote of 2")
+    # Of two that differ the fitter one decides, so that their vote is the fitter one's answer.
+    assert row.fitness == next(other.fitness for other in found.rows if other.what == "GENOME+")
+    assert 0 <= row.low <= row.accuracy <= row.high <= 1
+
+
 @pytest.mark.slow
 def test_the_digits_experts_vote_and_evolve_a_path(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
@@ -343,6 +359,8 @@ def test_the_digits_experts_vote_and_evolve_a_path(tmp_path: Path) -> None:
         ensemble = lab[rows["vote of 3"].model.id]
         assert [parent.id for parent in ensemble.parents] == [member.id for member in rows["vote of 3"].members]
         assert ensemble.value("fitness") == rows["vote of 3"].fitness
+        worth = [member.value("fitness") for member in ensemble.parents]
+        assert worth[0] == rows["GENOME+"].fitness > worth[-1], "the fittest first; the best is among the living"
         child = lab[rows["evolved path"].model.id]
         before = max(row.fitness for row in found.rows[:-1] if not row.members)
         assert child.parents[0].value("fitness") == before, "the path begins in the best model so far"
@@ -355,6 +373,33 @@ def test_the_digits_experts_vote_and_evolve_a_path(tmp_path: Path) -> None:
 def test_an_ensemble_of_weights_alone_is_refused_before_it_runs(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"ensemble: .* came as weights alone"):
         run(function_recipe(tmp_path, ensemble=2), tmp_path / "lab")
+
+
+def test_of_equally_fit_paths_the_one_within_the_limit_wins(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    founders = [str(tmp_path / f"chain{number}.safetensors") for number in range(2)]
+    for number, file in enumerate(founders):
+        save_file({f"layers.{i}.weight": torch.full((2, 2), i + 0.5 * number) for i in range(5)}, file)
+    (tmp_path / "fit.py").write_text("def same(model):\n    return 1.0\n")
+    sections = {"population": None, "merging": None, "grid": None}
+    flow = {"evaluations": 30, "max_length": 1, "sigma": 0.15}
+    path = recipe_file(tmp_path, founders=founders, task={"function": "fit.py:same"}, data_flow=flow, **sections)
+    found = run(path, tmp_path / "lab")
+    assert found.rows[-1].fitness == 1.0, "the price of length is no part of the reported fitness"
+    with Lab(tmp_path / "lab", mode="r") as lab:
+        lengths = [len(model.notes["path"]) for model in lab.models() if "path" in model.notes]
+        assert len(lengths) == 30
+        assert len(lab[found.rows[-1].model.id].notes["path"]) == min(lengths) < sorted(lengths)[15]
+
+
+def test_a_vote_never_wins_however_fit(tmp_path: Path) -> None:
+    rows = run(function_recipe(tmp_path, merging=None), tmp_path / "lab").rows
+    best = winner_of(rows)
+    vote = dataclasses.replace(rows[0], what="vote of 2", fitness=9.0, members=(rows[0].model, rows[1].model))
+    assert winner_of([*rows, vote]) == winner_of([vote, *rows]) == best
+    assert winner_of([*rows, dataclasses.replace(vote, members=())]).fitness == 9.0
 
 
 def test_a_network_without_inner_layers_has_no_paths(tmp_path: Path) -> None:

@@ -127,10 +127,14 @@ class _Clusters:
         self._lock = threading.Lock()
         self._users: set[int] = set()
         self._ours = False
+        self._variables: set[str] = set()
 
     def join(self, user: Ray, initialise: Any) -> None:
         with self._lock:
-            self._ours = initialise() or (self._ours and bool(self._users))
+            before = set(os.environ)
+            if initialise():
+                self._ours = True
+                self._variables = set(os.environ) - before
             self._users.add(id(user))
 
     def leave(self, user: Ray, ray: Any) -> None:
@@ -139,6 +143,8 @@ class _Clusters:
             if self._ours and not self._users:
                 self._ours = False
                 ray.shutdown()
+                for name in self._variables:  # Ray sets some for its processes and leaves them behind
+                    os.environ.pop(name, None)
 
 
 _clusters = _Clusters()

@@ -13,7 +13,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from heredity.errors import MergeError, NonFinite
+from heredity.merging import linear
 from heredity.merging.base import check_finite
 from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.checkpoint_writer import CheckpointWriter, fresh_folder
@@ -30,6 +31,8 @@ from heredity.merging.parent_hashes import ParentHashes
 
 MEMORY = 300 << 20
 _KEPT_BUFFER = 16 << 20  # larger read buffers are given back to the system after use
+_BLOCK = 8 << 20  # bytes of output after which a tensor is divided, where the method works entry by entry
+_ENTRY_BY_ENTRY = (linear.Linear, linear.Passthrough)
 
 
 class Weights(Protocol):
@@ -63,6 +66,7 @@ class TensorJob:
         out_dtype: a floating result is converted to it.
         prepare: changes the inputs (base last) before they are merged, such as to another vocabulary.
         input_bytes: bytes that the inputs take as they are merged.
+        rows: the half-open range of the first axis that this job makes; None for all.
     """
 
     name: str
@@ -75,16 +79,39 @@ class TensorJob:
     params: TensorParams = field(default_factory=TensorParams)
     base: Read | None = None
     prepare: Callable[[list[Tensor]], list[Tensor]] | None = None
+    rows: tuple[int, int] | None = None
+
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        """All inputs, base last."""
+        return (*self.inputs, self.base) if self.base else self.inputs
 
     @property
     def out_bytes(self) -> int:
         """Bytes of the result."""
-        return prod(self.shape) * self.out_dtype.itemsize
+        size = prod(self.shape) * self.out_dtype.itemsize
+        return size if self.rows is None else size // self.shape[0] * (self.rows[1] - self.rows[0])
+
+    def parts(self) -> list[TensorJob]:
+        """The job itself, or jobs for successive rows of a large tensor whose entries do not depend on one another."""
+        apart = self.method is None or isinstance(self.method, _ENTRY_BY_ENTRY)
+        plain = all(isinstance(read.weights, Checkpoint) for read in self.reads)
+        if self.out_bytes <= _BLOCK or not apart or not plain or self.prepare or not self.shape:
+            return [self]
+        count = self.shape[0]
+        step = max(1, _BLOCK * count // self.out_bytes)
+        spans = [(start, min(start + step, count)) for start in range(0, count, step)]
+        return [replace(self, rows=span, input_bytes=self.input_bytes // count * (span[1] - span[0])) for span in spans]
 
     def run(self, seed: int, buffers: dict[int, Tensor]) -> Tensor:
         """Read, merge and convert. `buffers` are this thread's own read buffers, by input."""
-        reads = [*self.inputs, *([self.base] if self.base else [])]
-        tensors = [read.weights.read(read.name, raw=buffers.get(i)) for i, read in enumerate(reads)]
+        tensors = []
+        for i, read in enumerate(self.reads):
+            weights, raw = read.weights, buffers.get(i)
+            if self.rows is not None and isinstance(weights, Checkpoint):
+                tensors.append(weights.read(read.name, rows=self.rows, raw=raw))
+            else:
+                tensors.append(weights.read(read.name, raw=raw))
         stored = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
         tensors = [tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
         if self.prepare:
@@ -170,17 +197,18 @@ def run_jobs(
         memory: bytes of inputs and outputs in flight.
         progress: called with the bytes of each result written; from worker threads, one at a time.
     """
-    gate, lock = _Gate(sorted(jobs, key=lambda job: job.name), memory), threading.Lock()
+    parts = [part for job in sorted(jobs, key=lambda job: job.name) for part in job.parts()]
+    gate, lock = _Gate(parts, memory), threading.Lock()
 
     def work() -> None:
         buffers: dict[int, Tensor] = {}
         try:
             while (job := gate.take()) is not None:
-                each = job.input_bytes // max(1, len(job.inputs) + bool(job.base))
-                for i in range(len(job.inputs) + bool(job.base)):
+                each = job.input_bytes // max(1, len(job.reads))
+                for i in range(len(job.reads)):
                     if _KEPT_BUFFER >= each > (buffers[i].numel() if i in buffers else 0):
                         buffers[i] = torch.empty(each, dtype=torch.uint8)
-                writer.write(job.name, job.run(seed, buffers))
+                writer.write(job.name, job.run(seed, buffers), row=job.rows[0] if job.rows else 0)
                 gate.give_back(job)
                 if progress:
                     with lock:
@@ -189,7 +217,7 @@ def run_jobs(
             gate.fail(error)
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = max(1, min(threads or cores, len(jobs)))
+    count = max(1, min(threads or cores, len(parts)))
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # new threads take over this number; more would also change the order of sums
     workers = [threading.Thread(target=work, name=f"merge-{i}") for i in range(count)]

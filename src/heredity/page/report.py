@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heredity.errors import LabError
+from heredity.page.compact import compact_script, compact_style
 from heredity.page.data import LabReader, to_json
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _asset(name: str) -> str:
 @cache
 def style() -> str:
     """The style sheet."""
-    return _asset("page.css")
+    return compact_style(_asset("page.css"))
 
 
 @cache
@@ -35,7 +36,8 @@ def script() -> str:
     """All script files in one scope; they hold declarations only, but for main.js, which comes last."""
     folder = resources.files("heredity.page").joinpath("web")
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".js") and file.name != "main.js")
-    return '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in [*names, "main.js"]) + "})();\n"
+    whole = "\n".join(_asset(name) for name in [*names, "main.js"])
+    return compact_script('(() => {\n"use strict";\n' + whole + "})();\n")
 
 
 def policy(*, live: bool) -> str:

@@ -7,11 +7,12 @@ const KIND_COLOURS = {
   distill: "#009e73", adapt: "#44aa99", prune: "#882255", grow: "#999933", init: "#7d8590", import: "#7d8590", step: "#a6761d",
 };
 const OTHER = "#8a8f98";
+const kindColour = kind => KIND_COLOURS[kind] ?? OTHER;
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"]
   .map(hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16)));
 
 function viridis(share) {
-  const at = clamp(share, 0, 1) * (VIRIDIS.length - 1), low = Math.min(VIRIDIS.length - 2, Math.floor(at));
+  const at = clamp(share, 0, 1) * (VIRIDIS.length - 1), low = min(VIRIDIS.length - 2, floor(at));
   return `rgb(${VIRIDIS[low].map((one, channel) => Math.round(one + (VIRIDIS[low + 1][channel] - one) * (at - low))).join(",")})`;
 }
 
@@ -20,7 +21,7 @@ function colourChoices() {
   const labels = new Set();
   for (const held of new Set(lab.labels)) for (const key of Object.keys(held)) labels.add(key);
   const births = [["kind", "kind"], ["operator", "operator"], ["alive", "living or dead"], ["depth", "generation"]];
-  const metrics = [...lab.values.keys()].sort().map(metric => [`m:${metric}`, metric]);
+  const metrics = metricNames().map(metric => [`m:${metric}`, metric]);
   return { births, metrics, labels: [...labels].sort().slice(0, 40).map(label => [`l:${label}`, label]) };
 }
 
@@ -28,7 +29,7 @@ function colourValue(key, birth) {
   if (key === "kind") return lab.kind[birth];
   if (key === "operator") return titleOf(birth);
   if (key === "alive") return isDead(birth) ? "dead" : "living";
-  if (key === "depth") return lab.forest.depth[birth];
+  if (key === "depth") return forest.depth[birth];
   if (key.startsWith("m:")) return valueOf(key.slice(2), birth);
   const value = lab.labels[birth][key.slice(2)];
   return value !== null && typeof value === "object" ? JSON.stringify(value) : value;
@@ -37,14 +38,14 @@ function colourValue(key, birth) {
 /** {of(birth), legend}: a legend has either entries [{value, colour, births}] or a range [low, high]. */
 function colouring(key) {
   const values = lab.ids.map((_, birth) => colourValue(key, birth));
-  const known = values.filter(value => value !== undefined && value !== null);
+  const known = values.filter(value => value != null && value !== null);
   const numeric = key !== "kind" && known.length > 0 && known.every(value => typeof value === "number");
   if (numeric) return numericColouring(key, values, known);
   const counts = new Map();
   for (const value of values) counts.set(String(value ?? "none"), (counts.get(String(value ?? "none")) ?? 0) + 1);
   const sorted = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
   const colours = new Map(sorted.map(([value], at) => [value, value === "none" ? OTHER : OKABE_ITO[at] ?? OTHER]));
-  if (key === "kind") for (const [value] of sorted) colours.set(value, KIND_COLOURS[value] ?? OTHER);
+  if (key === "kind") for (const [value] of sorted) colours.set(value, kindColour(value));
   if (key === "alive") { colours.set("living", "#009e73"); colours.set("dead", OTHER); }
   const entries = sorted.map(([value, births]) => ({ value, births, colour: colours.get(value) }));
   return { key, of: birth => colours.get(String(values[birth] ?? "none")), legend: { entries } };
@@ -55,6 +56,6 @@ function numericColouring(key, values, known) {
   // a few hopeless births must not take the whole scale
   const low = sorted.length > 50 ? at(0.05) : at(0), high = at(1);
   const clipped = low > at(0);
-  const of = birth => (values[birth] === undefined || values[birth] === null ? OTHER : viridis(high > low ? (values[birth] - low) / (high - low) : 1));
+  const of = birth => (values[birth] == null ? OTHER : viridis(high > low ? (values[birth] - low) / (high - low) : 1));
   return { key, of, legend: { range: [low, high], clipped, missing: known.length < values.length } };
 }

@@ -1,7 +1,7 @@
 // Tabs, choices, filters and the legend. Built once for each set of choices, so that focus stays where it is.
 
 function renderControls() {
-  const metrics = [...lab.values.keys()].sort();
+  const metrics = metricNames();
   if (!$("tabs").firstChild) {
     $("tabs").append(...TABS.map(tab => button(tab[0].toUpperCase() + tab.slice(1), () => setState({ tab }), { role: "tab", id: `tab-${tab}`, "aria-controls": "stage" })));
     $("tabs").addEventListener("keydown", event => {
@@ -16,7 +16,7 @@ function renderControls() {
     $(`tab-${tab}`).setAttribute("aria-selected", String(tab === state.tab));
     $(`tab-${tab}`).tabIndex = tab === state.tab ? 0 : -1;
   }
-  const choices = JSON.stringify([metrics, colourChoices(), [...new Set(lab.kind)].sort()]);
+  const choices = JSON.stringify([metrics, colourChoices(), [...new Set(lab.kind)]]);
   if ($("controls").dataset.choices !== choices) {
     $("controls").dataset.choices = choices;
     buildControls(metrics);
@@ -42,8 +42,8 @@ function renderControls() {
 
 function buildControls(metrics) {
   const colours = colourChoices(), kinds = [...new Set(lab.kind)].sort();
-  const choice = (id, text, options, tabs, patch) =>
-    h("label", { "data-tabs": tabs }, h("span", {}, text), h("select", { id, on: { change: event => setState({ [id]: event.target.value, ...patch }) } }, options));
+  const choice = (id, text, options, tabs, patch = {}) =>
+    h("label", { "data-tabs": tabs }, h("span", text), h("select", { id, on: { change: event => setState({ [id]: event.target.value, ...patch }) } }, options));
   const option = ([value, text]) => h("option", { value }, text);
   const group = (label, options) => (options.length ? h("optgroup", { label }, options.map(option)) : null);
   const check = (id, text, tabs) => h("label", { class: "check", "data-tabs": tabs }, h("input", { id, type: "checkbox", on: { change: event => setState({ [id]: event.target.checked }) } }), text);
@@ -57,17 +57,17 @@ function buildControls(metrics) {
     button("Trunk", () => setState({ all: false, v: [] }), { id: "show-trunk", title: "ancestors of what lives; the rest folded (t)" }),
     button("All", () => setState({ all: true, v: [] }), { id: "show-all", title: "every birth (t)" }));
   const filter = h("details", { id: "filter" }, h("summary", { id: "filter-title" }, "Filter"), h("div", { class: "pop" },
-    h("fieldset", { id: "kinds" }, h("legend", {}, "kinds"), kinds.map(kind => h("label", { class: "check" },
-      h("input", { type: "checkbox", value: kind, on: { change: event => toggleKind(kind, event.target.checked) } }), h("i", { class: "dot", css: { background: KIND_COLOURS[kind] ?? OTHER } }), kind))),
-    h("fieldset", {}, h("legend", {}, "metric between"), limit("min"), " and ", limit("max")),
-    h("fieldset", {}, check("low", "lower is better", "graph progress table"), check("named", "only named models", "graph progress table")),
-    h("fieldset", {}, h("legend", {}, "ends of the trunk"), h("input", { id: "ends", type: "number", min: 1, step: 1, "aria-label": "how many ends of the trunk are drawn at most", on: { change: event => setState({ ends: Math.max(1, Math.floor(Number(event.target.value)) || 100) }) } })),
+    h("fieldset", { id: "kinds" }, h("legend", "kinds"), kinds.map(kind => h("label", { class: "check" },
+      h("input", { type: "checkbox", value: kind, on: { change: event => toggleKind(kind, event.target.checked) } }), dot(kindColour(kind)), kind))),
+    h("fieldset", h("legend", "metric between"), limit("min"), " and ", limit("max")),
+    h("fieldset", check("low", "lower is better"), check("named", "only named models")),
+    h("fieldset", h("legend", "ends of the trunk"), h("input", { id: "ends", type: "number", min: 1, step: 1, "aria-label": "how many ends of the trunk are drawn at most", on: { change: event => setState({ ends: max(1, floor(Number(event.target.value)) || 100) }) } })),
     button("Clear all", () => setState({ kinds: [], min: "", max: "", named: false, q: "" }))));
   $("controls").replaceChildren(
     show,
     choice("x", "x", Object.entries({ order: "birth order", generation: "generation", time: "time", compute: "compute" }).map(option), "graph progress", { v: [] }),
-    choice("color", "colour", [group("births", colours.births), group("measurements", colours.metrics), group("labels", colours.labels)], "graph progress", {}),
-    choice("metric", "metric", metrics.length ? metrics.map(metric => option([metric, metric])) : [option(["", "none measured"])], "graph progress table", {}),
+    choice("color", "colour", [group("births", colours.births), group("measurements", colours.metrics), group("labels", colours.labels)], "graph progress"),
+    choice("metric", "metric", metrics.length ? metrics.map(metric => option([metric, metric])) : [option(["", "none measured"])]),
     check("mates", "second parents", "graph"),
     filter,
     h("span", { class: "buttons" },
@@ -84,16 +84,16 @@ function renderLegend() {
   $("legend").hidden = state.tab === "table" || !lab.ids.length;
   if (legend.range) {
     const bar = h("span", { class: "ramp", css: { background: `linear-gradient(90deg,${[0, 0.25, 0.5, 0.75, 1].map(viridis).join(",")})` } });
-    $("legend").replaceChildren(h("span", {}, key.slice(key.indexOf(":") + 1)), h("span", {}, (legend.clipped ? "≤ " : "") + brief(legend.range[0])), bar, h("span", {}, brief(legend.range[1])),
-      legend.missing ? h("span", {}, h("i", { class: "dot", css: { background: OTHER } }), "none") : "");
+    $("legend").replaceChildren(h("span", key.slice(key.indexOf(":") + 1)), h("span", (legend.clipped ? "≤ " : "") + brief(legend.range[0])), bar, h("span", brief(legend.range[1])),
+      legend.missing ? h("span", dot(OTHER), "none") : "");
     return;
   }
   const most = 9, entries = legend.entries.slice(0, most);
   const chip = ({ value, colour, births }) => {
-    const content = [h("i", { class: "dot", css: { background: colour } }), value.length > 24 ? value.slice(0, 23) + "…" : value, h("small", {}, count(births))];
-    if (key !== "kind") return h("span", {}, content);
+    const content = [dot(colour), value.length > 24 ? value.slice(0, 23) + "…" : value, h("small", count(births))];
+    if (key !== "kind") return h("span", content);
     const only = state.kinds.length === 1 && state.kinds[0] === value;
     return h("button", { type: "button", "aria-pressed": String(only), title: only ? "show all kinds" : `highlight only ${value}`, on: { click: () => setState({ kinds: only ? [] : [value] }) } }, content);
   };
-  $("legend").replaceChildren(...entries.map(chip), legend.entries.length > most ? h("span", {}, `${legend.entries.length - most} more`) : "");
+  $("legend").replaceChildren(...entries.map(chip), legend.entries.length > most ? h("span", `${legend.entries.length - most} more`) : "");
 }

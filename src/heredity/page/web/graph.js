@@ -6,14 +6,14 @@ const FONT = 'system-ui, -apple-system, "Segoe UI", sans-serif';
 /** The view that shows everything: pixel = x * kx + tx, row * ky + ty. */
 function fitView(layout, width, height) {
   let low = Infinity, high = -Infinity;
-  for (const item of layout.items) { low = Math.min(low, item.x); high = Math.max(high, item.x); }
-  const right = Math.min(PAD.right, width * 0.28), across = Math.max(60, width - PAD.left - right), down = Math.max(60, height - PAD.top - PAD.bottom);
-  const kx = high > low ? across / (high - low) : 1, ky = Math.min(40, down / layout.rows);
+  for (const item of layout.items) { low = min(low, item.x); high = max(high, item.x); }
+  const right = min(PAD.right, width * 0.28), across = max(60, width - PAD.left - right), down = max(60, height - PAD.top - PAD.bottom);
+  const kx = high > low ? across / (high - low) : 1, ky = min(40, down / layout.rows);
   return { kx, ky, tx: PAD.left - (Number.isFinite(low) ? low : 0) * kx, ty: PAD.top + (down - ky * layout.rows) / 2 + ky / 2 };
 }
 
 /** Small where rows are low or, in birth order, columns are narrow. */
-const radiusFor = view => clamp(Math.min(view.ky * 0.34, state.x === "order" || state.x === "generation" ? 2 + view.kx * 0.8 : 4.5), 1.4, 6);
+const radiusFor = view => clamp(min(view.ky * 0.34, state.x === "order" || state.x === "generation" ? 2 + view.kx * 0.8 : 4.5), 1.4, 6);
 
 /** Paint a scene: {lab, layout, view, width, height, ink, colour, metric, low, x, best, sel, cmp, picked, path, matches, mates, hover, anyDeaths}. */
 function paintGraph(ctx, scene) {
@@ -26,7 +26,7 @@ function paintGraph(ctx, scene) {
   const visible = inView(scene, place);
   paintEdges(ctx, scene, visible, place);
   paintMates(ctx, scene, visible, place);
-  if (view.ky >= 5) for (const item of visible.nodes) if (item.fold) paintFold(ctx, scene, item, place(item), radius);
+  paintFolds(ctx, scene, visible.nodes, place, radius);
   paintNodes(ctx, scene, visible.nodes, place, radius);
   paintRings(ctx, scene, place, radius);
   paintLabels(ctx, scene, visible.nodes, place, radius);
@@ -35,22 +35,22 @@ function paintGraph(ctx, scene) {
 
 /** Items whose node is on the screen, one for each cell of pixels, and edges that cross it. */
 function inView({ layout, view, width, height, sel, cmp }, place) {
-  const cell = view.ky < 3 ? Math.max(1.5, radiusFor(view)) : 0, columns = Math.ceil(width / (cell || 1)) + 2;
-  const taken = cell ? new Uint8Array(columns * (Math.ceil(height / cell) + 2)) : null;
+  const cell = view.ky < 3 ? max(1.5, radiusFor(view)) : 0, columns = ceil(width / (cell || 1)) + 2;
+  const taken = cell ? new Uint8Array(columns * (ceil(height / cell) + 2)) : null;
   const nodes = [], edges = [];
   for (const item of layout.items) {
     const [x, y] = place(item);
     const outside = x < -20 || x > width + 20 || y < -20 || y > height + 20;
     let crowded = false;
     if (taken && !outside && x >= 0 && y >= 0 && x < width && y < height) {
-      const at = Math.floor(x / cell) + columns * Math.floor(y / cell);
+      const at = floor(x / cell) + columns * floor(y / cell);
       crowded = taken[at] === 1 && item.birth !== sel && item.birth !== cmp;
       taken[at] = 1;
     }
     if (!outside && !crowded) nodes.push(item);
     if (!item.parent || crowded) continue;
     const [px, py] = place(item.parent);
-    if (Math.max(x, px) < 0 || Math.min(x, px) > width || Math.max(y, py) < 0 || Math.min(y, py) > height) continue;
+    if (max(x, px) < 0 || min(x, px) > width || max(y, py) < 0 || min(y, py) > height) continue;
     edges.push([px, py, x, y]);
   }
   return { nodes, edges };
@@ -58,13 +58,19 @@ function inView({ layout, view, width, height, sel, cmp }, place) {
 
 /** Down from the parent, then across to the child, with a round corner. */
 function elbow(ctx, px, py, x, y) {
-  const bend = Math.min(6, Math.abs(y - py), Math.abs(x - px));
+  const bend = min(6, abs(y - py), abs(x - px));
   ctx.moveTo(px, py);
   if (bend > 1) {
     ctx.lineTo(px, y - Math.sign(y - py) * bend);
     ctx.quadraticCurveTo(px, y, px + Math.sign(x - px) * bend, y);
   } else ctx.lineTo(px, y);
   ctx.lineTo(x, y);
+}
+
+function curve(ctx, px, py, x, y) {
+  const pull = max(24, abs(x - px) * 0.45);
+  ctx.moveTo(px, py);
+  ctx.bezierCurveTo(px + pull * 0.6, py, x - pull, y, x, y);
 }
 
 function paintEdges(ctx, { path, layout, view, ink, matches }, { edges }, place) {
@@ -82,6 +88,7 @@ function paintEdges(ctx, { path, layout, view, ink, matches }, { edges }, place)
     for (let at = 1; at < births.length; at++) {
       const item = layout.byBirth.get(births[at]), parent = layout.byBirth.get(births[at - 1]);
       if (item && parent && item.parent === parent) elbow(ctx, ...place(parent), ...place(item));
+      else if (item && parent) curve(ctx, ...place(parent), ...place(item));
     }
     ctx.stroke();
   }
@@ -92,23 +99,21 @@ function paintMates(ctx, { layout, mates, sel, hover, ink }, visible, place) {
   const draw = (birth, alpha, colour) => {
     const target = layout.byBirth.get(birth);
     if (!target) return;
-    const seen = new Set([layout.byBirth.get(lab.forest.primary[birth])]);
+    const seen = new Set([layout.byBirth.get(forest.primary[birth])]);
     for (const edge of edgesOf(birth).slice(1)) {
       const source = layout.anchor(edge.birth);
       if (!source || seen.has(source) || source === target) continue;
       seen.add(source);
-      const [x0, y0] = place(source), [x1, y1] = place(target), pull = Math.max(24, Math.abs(x1 - x0) * 0.45);
       ctx.globalAlpha = layout.byBirth.has(edge.birth) ? alpha : alpha * 0.5;
       ctx.strokeStyle = colour;
       ctx.beginPath();
-      ctx.moveTo(x0, y0);
-      ctx.bezierCurveTo(x0 + pull * 0.6, y0, x1 - pull, y1, x1, y1);
+      curve(ctx, ...place(source), ...place(target));
       ctx.stroke();
     }
   };
   ctx.lineWidth = 1.2;
   ctx.setLineDash([4, 3]);
-  if (mates) for (const item of visible.nodes) if (item.birth >= 0 && lab.forest.several[item.birth]) draw(item.birth, 0.35, ink.mate);
+  if (mates) for (const item of visible.nodes) if (item.birth >= 0 && forest.several[item.birth]) draw(item.birth, 0.35, ink.mate);
   ctx.lineWidth = 1.6;
   const chosen = new Set([sel, hover?.birth ?? -1].filter(birth => birth >= 0));
   if (hover?.members.length > 1) chosen.add(hover.members[0]);
@@ -116,8 +121,8 @@ function paintMates(ctx, { layout, mates, sel, hover, ink }, visible, place) {
     const item = layout.byBirth.get(birth);
     if (item && item.birth < 0) continue;
     draw(birth, 0.95, ink.mate);
-    if (lab.forest.offspring[birth].length <= 200) {
-      for (const child of lab.forest.offspring[birth]) if (lab.forest.primary[child] !== birth && layout.byBirth.get(child)?.birth === child) draw(child, 0.3, ink.mate);
+    if (forest.offspring[birth].length <= 200) {
+      for (const child of forest.offspring[birth]) if (forest.primary[child] !== birth && layout.byBirth.get(child)?.birth === child) draw(child, 0.3, ink.mate);
     }
   }
   if (hover?.members.length > 1) draw(hover.members[0], 0.95, ink.mate);
@@ -134,7 +139,7 @@ function glyph(ctx, shape, x, y, r) {
 }
 
 /** 0 a circle, 1 a diamond for several parents, 2 a square for a root. */
-const shapeOf = birth => (lab.forest.several[birth] ? 1 : lab.forest.primary[birth] < 0 ? 2 : 0);
+const shapeOf = birth => (forest.several[birth] ? 1 : forest.primary[birth] < 0 ? 2 : 0);
 
 /** By colour, so that thousands of nodes are a few strokes; the dead are pale with a rim. */
 function paintNodes(ctx, { colour, ink, matches }, nodes, place, radius) {
@@ -170,17 +175,19 @@ function paintNodes(ctx, { colour, ink, matches }, nodes, place, radius) {
   ctx.globalAlpha = 1;
 }
 
+function circle(ctx, x, y, radius, colour, width) {
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 7);
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width;
+  ctx.stroke();
+}
+
 function paintRings(ctx, { layout, ink, sel, cmp, best, picked, hover }, place, radius) {
   const ring = (birth, colour, wide, width) => {
     const item = layout.byBirth.get(birth);
     if (!item) return;
-    const [x, y] = place(item);
-    ctx.beginPath();
-    ctx.moveTo(x + radius + wide, y);
-    ctx.arc(x, y, radius + wide, 0, 7);
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = width;
-    ctx.stroke();
+    circle(ctx, ...place(item), radius + wide, colour, width);
   };
   for (const birth of picked) ring(birth, ink.pick, 3, 2);
   if (best >= 0) ring(best, ink.best, 3.5, 2);
@@ -195,13 +202,24 @@ function wedge(item, radius) {
   return item.members.length ? { dx: radius * 0.5, dy: radius + 2, length, thick } : { dx: -4, dy: -thick / 2, length: length + 6, thick };
 }
 
-function paintFold(ctx, { ink, view }, item, [x, y], radius) {
-  const { dx, dy, length, thick } = wedge(item, radius);
-  if (view.ky < 12 && item.members.length) {
-    ctx.fillStyle = ink.fold;
-    ctx.fillRect(x + radius * 0.5, y + radius * 0.6, 3, 1.5);
-    return;
+/** Wedges where there is room for them, else a tick; `item.wedge` tells the pointer and the labels. */
+function paintFolds(ctx, { ink, view }, nodes, place, radius) {
+  const ends = new Map();
+  for (const item of nodes) {
+    if (!item.fold || view.ky < 5) continue;
+    const [x, y] = place(item), { dx, dy, length, thick } = wedge(item, radius);
+    item.wedge = !item.members.length || (view.ky >= 12 && x >= (ends.get(item.y) ?? -Infinity));
+    if (!item.wedge) {
+      ctx.fillStyle = ink.fold;
+      ctx.fillRect(x + radius * 0.3, y + radius + 1, 2.5, 2.5);
+      continue;
+    }
+    ends.set(item.y, x + length);
+    paintWedge(ctx, ink, x, y, dx, dy, length, thick);
   }
+}
+
+function paintWedge(ctx, ink, x, y, dx, dy, length, thick) {
   ctx.beginPath();
   ctx.moveTo(x + dx, y + dy);
   ctx.lineTo(x + dx + length, y + dy + thick * 0.1);
@@ -229,7 +247,7 @@ function paintGrid(ctx, scene) {
 
 function axisTicks({ view, width, x, layout }) {
   if (!layout.items.length) return [];
-  const low = Math.max(0, -view.tx / view.kx), high = Math.max(low, (width - view.tx) / view.kx);
+  const low = max(0, -view.tx / view.kx), high = max(low, (width - view.tx) / view.kx);
   const found = ticks(low, high, width / 110, x === "generation" || x === "order");
   return x === "order" ? found.filter(value => value < layout.inLine.length) : found;
 }

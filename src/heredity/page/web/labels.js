@@ -14,30 +14,38 @@ function paintLabels(ctx, scene, nodes, place, radius) {
     const chosen = first === sel || first === cmp || first === best;
     if (chosen || names.length) {
       const text = `${first === best ? "★ " : ""}${names.length ? names.join(", ") : first === best ? "best" : titleOf(first)}`;
-      wishes.push({ rank: chosen ? 9 : 7, item, x, y, text, bold: true, colour: ink.text, more: value === undefined ? "" : number(value) });
+      wishes.push({ rank: chosen ? 9 : 7, item, x, y, text, bold: true, colour: ink.text, more: number(value) });
     } else if (births.length > 1) {
-      wishes.push({ rank: 4, item, x: x + 5, y, text: `×${births.length} ${titleOf(first)}`, colour: ink.text, more: value === undefined ? "" : `best ${number(value)}`, roomy: true });
+      wishes.push({ rank: 4, item, x: x + 5, y, text: `×${births.length} ${titleOf(first)}`, colour: ink.text, more: value == null ? "" : `best ${number(value)}`, roomy: true });
     } else if (!item.children.length) {
-      wishes.push({ rank: 3, item, x, y, text: value === undefined ? titleOf(first) : number(value), colour: ink.muted, roomy: true });
+      wishes.push({ rank: 3, item, x, y, text: value == null ? titleOf(first) : number(value), colour: ink.muted, roomy: true });
     }
-    if (item.fold && view.ky >= 15) {
+    if (item.wedge && view.ky >= 15) {
       const { dx, dy, length, thick } = wedge(item, radius), fold = item.fold;
-      wishes.push({ rank: 2 + Math.min(0.9, fold.births / 1e4), x: x + dx + length + 3, y: y + dy + thick * 0.55 + 2, text: `${count(fold.births)}${fold.best === undefined ? "" : ` · ${number(fold.best)}`}`, colour: ink.muted, small: true, roomy: true });
+      wishes.push({ rank: 2 + min(0.9, fold.births / 1e4), x: x + dx + length + 3, y: y + dy + thick * 0.55 + 2, text: `${count(fold.births)}${fold.best == null ? "" : ` · ${number(fold.best)}`}`, colour: ink.muted, small: true, roomy: true });
     }
   }
   wishes.sort((a, b) => b.rank - a.rank);
   const boxes = roomy ? nodes.map(item => place(item)).map(([x, y]) => [x - radius, y - radius, x + radius, y + radius]) : [];
   const grid = new Map(), cells = box => {
     const found = [];
-    for (let column = Math.floor(box[0] / 64); column <= Math.floor(box[2] / 64); column++) for (let row = Math.floor(box[1] / 32); row <= Math.floor(box[3] / 32); row++) found.push(column * 4096 + row);
+    for (let column = floor(box[0] / 64); column <= floor(box[2] / 64); column++) for (let row = floor(box[1] / 32); row <= floor(box[3] / 32); row++) found.push(column * 4096 + row);
     return found;
   };
   const claim = box => cells(box).forEach(cell => listIn(grid, cell).push(box));
   const free = box => cells(box).every(cell => (grid.get(cell) ?? []).every(other => box[2] <= other[0] || box[0] >= other[2] || box[3] <= other[1] || box[1] >= other[3]));
   boxes.forEach(claim);
+  let wedges = roomy ? nodes.filter(item => item.wedge) : [];
   ctx.textBaseline = "middle";
   for (const wish of wishes) {
     if (wish.roomy && !roomy) continue;
+    if (wish.rank < 7) {
+      for (const item of wedges) {
+        const [x, y] = place(item), { dx, dy, length, thick } = wedge(item, radius);
+        claim([x + dx, y + dy, x + dx + length, y + dy + thick]);
+      }
+      wedges = [];
+    }
     const size = wish.small ? 10 : 12, plainFont = `${size}px ${FONT}`;
     ctx.font = wish.bold ? `bold ${plainFont}` : plainFont;
     const text = wish.text.length > 34 && wish.item ? wish.text.slice(0, 33) + "…" : wish.text;
@@ -45,8 +53,8 @@ function paintLabels(ctx, scene, nodes, place, radius) {
     ctx.font = plainFont;
     const total = own + (wish.more ? ctx.measureText(wish.more).width + 6 : 0);
     const beside = radius + (wish.bold ? 9 : 6);
-    const spots = !wish.item ? [[wish.x, wish.y]]
-      : wish.item.children.length ? [[wish.x - radius, wish.y - radius - 11], [wish.x - radius - total - 6, wish.y], [wish.x - radius, wish.y + radius + 11]]
+    const spots = !wish.item ? [[wish.x, wish.y], [wish.x, wish.y - 11], [wish.x, wish.y + 11]]
+      : wish.item.children.length ? [[wish.x - radius, wish.y - radius - 11], [wish.x - radius - total - 6, wish.y], [wish.x - radius, wish.y + radius + (wish.item.wedge ? 22 : 11)]]
       : [[wish.x + beside, wish.y], [wish.x - beside - total, wish.y]];
     for (const [x, y] of spots) {
       const box = [x - 1, y - size * 0.55, x + total + 1, y + size * 0.55];

@@ -4,7 +4,7 @@ const CROWD = 5; // siblings of equal parents and operator from which on they ar
 
 /** Items {birth, members, parent, children, x, y, fold, token}; birth is -1 for the roots that are folded away. */
 function layOut(trunk, { x, special, opened }) {
-  const { roots, children, primary } = lab.forest;
+  const { roots, children, primary } = forest;
   const items = [], byBirth = new Map();
   const make = (members, parent, token) => {
     const item = { birth: members.length === 1 ? members[0] : -1, members, parent, children: [], x: 0, y: 0, fold: null, token };
@@ -55,11 +55,11 @@ function layOut(trunk, { x, special, opened }) {
   let inLine = [];
   if (x === "order") {
     // a column for each item, not for each birth: a few ancestors must not drown among thousands of births
-    inLine = items.filter(item => item.members.length).sort((a, b) => lab.forest.rank[a.members[0]] - lab.forest.rank[b.members[0]]);
+    inLine = items.filter(item => item.members.length).sort((a, b) => forest.rank[a.members[0]] - forest.rank[b.members[0]]);
     for (const item of items) item.x = 0;
     inLine.forEach((item, place) => { item.x = place; });
   }
-  return { items, byBirth, rows: Math.max(1, row), inLine, anchor: birth => nearest(byBirth, primary, birth) };
+  return { items, byBirth, rows: max(1, row), inLine, anchor: birth => nearest(byBirth, primary, birth) };
 }
 
 /** The item that stands for a birth: its own, or that of its nearest drawn ancestor. */
@@ -76,9 +76,9 @@ function crowdOf(birth) {
 }
 
 function xOf(x, birth) {
-  const { rank, depth, spent } = lab.forest;
+  const { rank, depth, spent } = forest;
   if (x === "generation") return depth[birth];
-  if (x === "time") return lab.time[birth] - lab.time[lab.forest.births[0]];
+  if (x === "time") return lab.time[birth] - lab.time[forest.births[0]];
   return x === "compute" ? spent[birth] : rank[birth] + 1;
 }
 
@@ -87,12 +87,12 @@ const AXES = { order: "number of the birth", generation: "generation", time: "ti
 /** Round numbers between two, about `wanted` of them. */
 function ticks(low, high, wanted, whole) {
   if (!(high > low)) return [low];
-  const raw = (high - low) / Math.max(1, wanted), power = 10 ** Math.floor(Math.log10(raw));
+  const raw = (high - low) / max(1, wanted), power = 10 ** floor(Math.log10(raw));
   let step = power * ([1, 2, 5, 10].find(one => one * power >= raw) ?? 10);
-  if (whole) step = Math.max(1, Math.round(step));
+  if (whole) step = max(1, Math.round(step));
   const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
+  for (let at = ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
   return found;
 }
 
-const axisText = (x, value, inLine) => (inLine?.length ? brief(lab.forest.rank[inLine[value].members[0]] + 1) : x === "time" || x === "compute" ? duration(value) : brief(value));
+const axisText = (x, value, inLine) => (inLine?.length ? brief(forest.rank[inLine[value].members[0]] + 1) : x === "time" || x === "compute" ? duration(value) : brief(value));

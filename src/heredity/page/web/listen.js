@@ -2,19 +2,20 @@
 
 function listen() {
   const apply = () => { state = readState(location.hash); render(); };
-  window.addEventListener("popstate", apply);
-  window.addEventListener("hashchange", () => { if ((writeState(state) || "#") !== (location.hash || "#")) apply(); });
-  window.addEventListener("resize", () => { if (lab.forest) renderStage(); });
-  darkScheme.addEventListener("change", render);
-  window.addEventListener("beforeprint", () => { readInk("light"); app.path = paths(); draw(); });
-  window.addEventListener("afterprint", render);
-  $("q").addEventListener("input", () => setState({ q: $("q").value }, { quiet: true }));
-  $("search").addEventListener("submit", event => event.preventDefault());
-  $("q").addEventListener("keydown", searchKey);
-  $("theme").addEventListener("click", () => setState({ theme: { auto: "light", light: "dark", dark: "auto" }[state.theme] }, { quiet: true }));
-  $("ask").addEventListener("click", showHelp);
-  $("help").addEventListener("click", event => { if (event.target === $("help")) $("help").close(); });
-  document.addEventListener("keydown", key);
+  on(window, {
+    popstate: apply,
+    hashchange: () => { if ((writeState(state) || "#") !== (location.hash || "#")) apply(); },
+    resize: () => { if (forest) renderStage(); },
+    beforeprint: () => { readInk("light"); app.path = paths(); draw(); },
+    afterprint: render,
+  });
+  on(darkScheme, { change: render });
+  on($("q"), { input: () => setState({ q: $("q").value }, { quiet: true }), keydown: searchKey });
+  on($("search"), { submit: event => event.preventDefault() });
+  on($("theme"), { click: () => setState({ theme: { auto: "light", light: "dark", dark: "auto" }[state.theme] }, { quiet: true }) });
+  on($("ask"), { click: showHelp });
+  on($("help"), { click: event => { if (event.target === $("help")) $("help").close(); } });
+  on(document, { keydown: key });
   listenGraph($("graph"));
   listenProgress($("progress"));
 }
@@ -36,39 +37,52 @@ const local = event => {
   return [event.clientX - box.left, event.clientY - box.top];
 };
 
+const adding = event => event.shiftKey || event.metaKey || event.ctrlKey;
+
 function listenGraph(canvas) {
   const down = new Map();
   let moved = 0, apart = 0;
-  canvas.addEventListener("pointerdown", event => {
-    canvas.setPointerCapture(event.pointerId);
-    down.set(event.pointerId, local(event));
-    moved = 0;
-    apart = 0;
-  });
-  canvas.addEventListener("pointermove", event => {
-    const [x, y] = local(event), before = down.get(event.pointerId);
-    if (!before) return hoverAt(x, y);
-    moved += Math.abs(x - before[0]) + Math.abs(y - before[1]);
-    down.set(event.pointerId, [x, y]);
-    if (down.size === 2) {
-      const [one, other] = [...down.values()], now = Math.hypot(one[0] - other[0], one[1] - other[1]);
-      if (apart) zoom(now / apart, now / apart, (one[0] + other[0]) / 2, (one[1] + other[1]) / 2);
-      apart = now;
-    } else if (moved > 4) { hideTip(); pan(x - before[0], y - before[1]); }
-    return undefined;
-  });
   const up = event => {
     if (down.delete(event.pointerId) && moved <= 4 && event.type === "pointerup") click(...local(event), event);
   };
-  canvas.addEventListener("pointerup", up);
-  canvas.addEventListener("pointercancel", up);
-  canvas.addEventListener("pointerleave", () => { app.hover = null; hideTip(); redraw(); });
-  canvas.addEventListener("dblclick", event => { const found = hit(...local(event)); if (found?.item.birth >= 0) zoomTo(found.item.birth); });
-  canvas.addEventListener("wheel", event => {
-    event.preventDefault();
-    const factor = Math.exp(-clamp(event.deltaY || event.deltaX, -200, 200) * (event.ctrlKey ? 0.01 : 0.002));
-    zoom(event.altKey ? 1 : factor, event.shiftKey ? 1 : factor, ...local(event));
-  }, { passive: false });
+  on(canvas, {
+    pointerdown(event) {
+      canvas.setPointerCapture(event.pointerId);
+      down.set(event.pointerId, local(event));
+      moved = apart = 0;
+    },
+    pointermove(event) {
+      const [x, y] = local(event), before = down.get(event.pointerId);
+      if (!before) return hoverAt(x, y);
+      moved += abs(x - before[0]) + abs(y - before[1]);
+      down.set(event.pointerId, [x, y]);
+      if (down.size === 2) {
+        const [one, other] = [...down.values()], now = hypot(one[0] - other[0], one[1] - other[1]);
+        if (apart) zoom(now / apart, now / apart, (one[0] + other[0]) / 2, (one[1] + other[1]) / 2);
+        apart = now;
+      } else if (moved > 4) {
+        hideTip();
+        pan(x - before[0], y - before[1]);
+      }
+      return null;
+    },
+    pointerup: up,
+    pointercancel: up,
+    pointerleave() {
+      app.hover = null;
+      hideTip();
+      redraw();
+    },
+    dblclick(event) {
+      const found = hit(...local(event));
+      if (found?.item.birth >= 0) zoomTo(found.item.birth);
+    },
+    wheel(event) {
+      event.preventDefault();
+      const factor = Math.exp(-clamp(event.deltaY || event.deltaX, -200, 200) * (event.ctrlKey ? 0.01 : 0.002));
+      zoom(event.altKey ? 1 : factor, event.shiftKey ? 1 : factor, ...local(event));
+    },
+  });
 }
 
 function click(x, y, event) {
@@ -76,7 +90,7 @@ function click(x, y, event) {
   if (!found) { if (state.sel) select(-1); return; }
   const { item, fold } = found;
   if (fold || item.members.length > 1) toggleOpen(item.members.length === 1 ? tokenOf(item.birth) : item.token);
-  else select(item.birth, { add: event.shiftKey || event.metaKey || event.ctrlKey });
+  else select(item.birth, { add: adding(event) });
 }
 
 function toggleOpen(token) {
@@ -97,47 +111,52 @@ function listenProgress(canvas) {
     const [x, y] = local(event);
     let found = null, near = 9;
     for (const point of app.points) {
-      const far = Math.hypot(point.px - x, point.py - y);
+      const far = hypot(point.px - x, point.py - y);
       if (far < near) [found, near] = [point, far];
     }
     return found;
   };
-  canvas.addEventListener("pointermove", event => {
-    const point = at(event);
-    canvas.classList.toggle("over", point !== null);
-    if (point) showTip(...local(event), birthTip(point.birth));
-    else hideTip();
+  on(canvas, {
+    pointermove(event) {
+      const point = at(event);
+      canvas.classList.toggle("over", point !== null);
+      if (point) showTip(...local(event), birthTip(point.birth));
+      else hideTip();
+    },
+    pointerleave: hideTip,
+    click(event) {
+      const point = at(event);
+      if (point) select(point.birth, { add: adding(event) });
+    },
   });
-  canvas.addEventListener("pointerleave", hideTip);
-  canvas.addEventListener("click", event => { const point = at(event); if (point) select(point.birth, { add: event.shiftKey || event.metaKey || event.ctrlKey }); });
 }
 
 function tipFor({ item, fold }) {
   const anyDeaths = lab.death.size > 0;
   if (!item.members.length || fold) {
-    const best = item.fold.best === undefined ? "" : `best ${app.metric} ${number(item.fold.best)}`;
-    return [h("b", {}, foldText(item.fold, anyDeaths)), best && h("div", {}, best), h("div", { class: "muted" }, "click to open")];
+    const best = item.fold.best == null ? "" : `best ${app.metric} ${number(item.fold.best)}`;
+    return [h("b", foldText(item.fold, anyDeaths)), best && h("div", best), h("div", { class: "muted" }, "click to open")];
   }
   if (item.members.length === 1) return birthTip(item.birth);
   const best = app.metric ? bestOf(app.metric, state.low, item.members) : -1;
   const matched = app.matches ? item.members.filter(birth => app.matches.flags[birth]).length : 0;
-  return [h("b", {}, `${item.members.length} siblings by ${titleOf(item.members[0])}`), best >= 0 && h("div", {}, `best ${app.metric} ${number(valueOf(app.metric, best))}`),
-    app.matches && h("div", {}, plural(matched, "match", "matches")), h("div", { class: "muted" }, "equal parents and operator; click to open")];
+  return [h("b", `${item.members.length} siblings by ${titleOf(item.members[0])}`), best >= 0 && h("div", `best ${app.metric} ${number(valueOf(app.metric, best))}`),
+    app.matches && h("div", plural(matched, "match", "matches")), h("div", { class: "muted" }, "equal parents and operator; click to open")];
 }
 
 function birthTip(birth) {
-  const { metric } = app, change = changeOf(birth), value = metric ? valueOf(metric, birth) : undefined;
+  const { metric } = app, change = changeOf(birth), value = valueOf(metric, birth);
   const parents = edgesOf(birth).length;
-  return [h("b", {}, labelFor(birth)), h("span", { class: "muted" }, ` ${lab.kind[birth]}${parents > 1 ? `, ${parents} parents` : ""}${isDead(birth) ? ", dead" : ""}`),
-    value !== undefined && h("div", {}, `${metric} ${number(value)} `, gainMark(birth, metric)), change && h("div", { class: "muted" }, change.length > 150 ? change.slice(0, 149) + "…" : change)];
+  return [h("b", labelFor(birth)), muted(` ${lab.kind[birth]}${parents > 1 ? `, ${parents} parents` : ""}${isDead(birth) ? ", dead" : ""}`),
+    value != null && h("div", `${metric} ${number(value)} `, gainMark(birth, metric)), change && h("div", { class: "muted" }, change.length > 150 ? change.slice(0, 149) + "…" : change)];
 }
 
 function showTip(x, y, content) {
   const tip = $("tip"), stage = $("stage");
   tip.replaceChildren(...content.filter(Boolean));
   tip.hidden = false;
-  tip.style.left = `${clamp(x + 14, 4, Math.max(4, stage.clientWidth - tip.offsetWidth - 4))}px`;
-  tip.style.top = `${y + 18 + tip.offsetHeight > stage.clientHeight ? Math.max(4, y - tip.offsetHeight - 10) : y + 18}px`;
+  tip.style.left = `${clamp(x + 14, 4, max(4, stage.clientWidth - tip.offsetWidth - 4))}px`;
+  tip.style.top = `${y + 18 + tip.offsetHeight > stage.clientHeight ? max(4, y - tip.offsetHeight - 10) : y + 18}px`;
 }
 
 const hideTip = () => { $("tip").hidden = true; };
@@ -155,7 +174,7 @@ const KEYS = [
 const middle = () => (app.size ?? [0, 0]).map(length => length / 2);
 
 function key(event) {
-  if (!lab.forest || event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
+  if (!forest || event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox";
   if (event.key === "Escape") return escape(typing ? event.target : null);
   if (typing) return;
@@ -176,24 +195,23 @@ function escape(field) {
 
 /** From the selected birth to a relative; from nowhere to the best or the first root. */
 function walk(where) {
-  const { layout, sel } = app, { primary, children, roots } = lab.forest;
+  const { layout, sel } = app, { primary, children, roots } = forest;
   if (sel < 0) return select(app.best >= 0 ? app.best : roots[0] ?? -1);
   const single = births => { const drawn = births.filter(birth => layout.byBirth.get(birth)?.birth === birth); return drawn.length ? drawn : births; };
   if (where === "parent") return primary[sel] >= 0 ? select(primary[sel]) : undefined;
   if (where === "child") return children[sel].length ? select(single(children[sel])[0]) : undefined;
   const siblings = single(primary[sel] >= 0 ? children[primary[sel]] : roots), next = siblings[siblings.indexOf(sel) + (where === "after" ? 1 : -1)];
-  return next === undefined ? undefined : select(next);
+  return next == null ? undefined : select(next);
 }
 
 function showHelp() {
   const glyphs = [["●", "one parent"], ["◆", "several parents"], ["■", "no parent"], ["pale", "dead: no population holds it any more"], ["◁", "a folded clade, with its births and best value; click opens it"], ["★", "the best"]];
-  const rows = pairs => h("dl", {}, pairs.map(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]));
+  const rows = pairs => h("dl", pairs.map(([term, text]) => [h("dt", term), h("dd", text)]));
   $("help").replaceChildren(
-    button("×", () => $("help").close(), { class: "close", "aria-label": "Close" }), h("h2", {}, "Reading the graph"),
-    h("p", {}, "Lines lead from a model to the children it is the primary parent of. Shown first are the ancestors of what lives; clades that died out are folded. Second parents appear as dashed lines when a model is pointed at or selected."),
-    rows(glyphs), h("h2", {}, "Keys"), rows(KEYS.map(([name, text]) => [h("kbd", {}, name), text])),
-    h("h2", {}, "Pointer"), rows([["drag, wheel", "move, zoom; with Shift only across, with Alt only down"], ["double click", "zoom to the clade"], ["Shift-click", "compare with the selected one"]]),
-    h("h2", {}, "Search"), h("p", {}, HELP_QUERY), h("p", { class: "muted" }, `The address holds the view: copy it to share what you see. Written by Heredity ${lab.about.version ?? ""}.`),
+    button("×", () => $("help").close(), { class: "close", "aria-label": "Close" }), h("h2", "Reading the graph"),
+    h("p", "Lines lead from a model to those it is the primary parent of. Drawn are the ancestors of what lives; the rest is folded. Dashed lines lead from second parents to what is pointed at or selected."),
+    rows(glyphs), h("h2", "Keys and pointer"), rows([...KEYS.map(([name, text]) => [h("kbd", name), text]), ["drag, wheel", "move, zoom; with Shift only across, with Alt only down"], ["double click", "zoom to the clade"], ["Shift-click", "compare with the selected one"]]),
+    h("h2", "Search"), h("p", HELP_QUERY), remark(`The address holds the view: copy it to share what you see. Heredity ${lab.about.version ?? ""}.`),
   );
   $("help").showModal();
 }

@@ -1,6 +1,6 @@
 // The page: what is shown, from the record and the view in the address.
 
-let lab = emptyLab(), state = readState(location.hash);
+let lab = emptyLab(), forest = null, state = readState(location.hash);
 const app = {
   version: 0, epoch: "", told: 0, live: false,
   metric: null, best: -1, sel: -1, cmp: -1, picked: [], colour: null, matches: null, trunk: null, layout: null,
@@ -78,7 +78,7 @@ function readInk(theme = state.theme) {
 }
 
 function render() {
-  if (!lab.forest) return;
+  if (!forest) return;
   readInk();
   derive();
   renderHead();
@@ -93,13 +93,13 @@ function renderHead() {
   document.title = `${lab.about.name ?? "lab"}: lineage`;
   $("lab").textContent = lab.about.name ?? "";
   const common = remember("mrca", 0, () => commonAncestor(livingBirths().slice(0, 2000)));
-  const depth = lab.forest.depth.reduce((a, b) => Math.max(a, b), 0);
+  const depth = most(forest.depth);
   const facts = [[count(lab.ids.length), "births"]];
   if (lab.death.size) facts.push([count(alive), "living"]);
-  facts.push([count(lab.forest.roots.length), lab.forest.roots.length === 1 ? "root" : "roots"], [count(depth), "generations"]);
-  const list = facts.map(([value, word]) => h("li", {}, h("b", {}, value), " " + word));
-  if (lab.death.size && common >= 0) list.push(h("li", {}, "common ancestor ", modelLink(common), ` ${plural(depth - lab.forest.depth[common], "generation")} back`));
-  if (app.best >= 0) list.push(h("li", {}, `best ${app.metric} `, h("b", {}, number(valueOf(app.metric, app.best))), " ", modelLink(app.best)));
+  facts.push([count(forest.roots.length), forest.roots.length === 1 ? "root" : "roots"], [count(depth), "generations"]);
+  const list = facts.map(([value, word]) => h("li", h("b", value), " " + word));
+  if (lab.death.size && common >= 0) list.push(h("li", "common ancestor ", modelLink(common), ` ${plural(depth - forest.depth[common], "generation")} back`));
+  if (app.best >= 0) list.push(h("li", `best ${app.metric} `, h("b", number(valueOf(app.metric, app.best))), " ", modelLink(app.best)));
   $("facts").replaceChildren(...list);
   if (document.activeElement !== $("q")) $("q").value = state.q;
   $("found").textContent = app.matches ? plural(app.matches.births.length, "match", "matches") : "";
@@ -107,7 +107,7 @@ function renderHead() {
   $("theme").title = `colours: ${state.theme}`;
 }
 
-const livingBirths = () => (lab.death.size ? lab.forest.births.filter(birth => !isDead(birth)) : lab.forest.births.filter(birth => !lab.forest.offspring[birth].length));
+const livingBirths = () => (lab.death.size ? forest.births.filter(birth => !isDead(birth)) : forest.births.filter(birth => !forest.offspring[birth].length));
 
 /** Select a birth and bring it into view. */
 function select(birth, { panel = "", add = false } = {}) {
@@ -126,9 +126,9 @@ function select(birth, { panel = "", add = false } = {}) {
 
 /** A birth in one sentence, for those who listen. */
 function describe(birth) {
-  const { metric } = app, value = metric ? valueOf(metric, birth) : undefined;
-  return [labelFor(birth), lab.kind[birth], value === undefined ? "" : `${metric} ${number(value)}`, isDead(birth) ? "dead" : "living",
-    `generation ${lab.forest.depth[birth]}`, plural(lab.forest.offspring[birth].length, "child", "children")].filter(Boolean).join(", ");
+  const { metric } = app, value = valueOf(metric, birth);
+  return [labelFor(birth), lab.kind[birth], value == null ? "" : `${metric} ${number(value)}`, isDead(birth) ? "dead" : "living",
+    `generation ${forest.depth[birth]}`, plural(forest.offspring[birth].length, "child", "children")].filter(Boolean).join(", ");
 }
 
 const say = text => { $("say").textContent = text; };
@@ -137,13 +137,14 @@ const say = text => { $("say").textContent = text; };
 function take({ about, epoch = "", start = 0, told = 0, chunks }) {
   if (epoch !== app.epoch || start < app.told) {
     lab = emptyLab();
+    forest = null;
     Object.assign(app, { layout: null, told: 0 });
     hays.clear();
   }
   Object.assign(app, { epoch, told });
   if (about) lab.about = about;
   for (const chunk of chunks) if (chunk) ingest(chunk);
-  if (chunks.length || !lab.forest) {
+  if (chunks.length || !forest) {
     growForest();
     app.version++;
     render();
@@ -186,10 +187,10 @@ window.heredity = {
   /** What is drawn, for programs and tests. */
   facts() {
     const { trunk, layout } = app, ids = births => births.map(birth => lab.ids[birth]);
-    const drawn = lab.forest.order.filter(birth => trunk.drawn[birth]);
+    const drawn = forest.order.filter(birth => trunk.drawn[birth]);
     return {
       births: lab.ids.length, living: lab.ids.length - lab.death.size, metric: app.metric, best: lab.ids[app.best] ?? null,
-      roots: ids(lab.forest.roots), drawn: drawn.map(birth => ({ id: lab.ids[birth], depth: lab.forest.depth[birth], folded: trunk.folds.get(birth) ?? null })),
+      roots: ids(forest.roots), drawn: drawn.map(birth => ({ id: lab.ids[birth], depth: forest.depth[birth], folded: trunk.folds.get(birth) ?? null })),
       lost: { roots: trunk.lostRoots, ...trunk.lost }, items: layout.items.length, rows: layout.rows,
     };
   },

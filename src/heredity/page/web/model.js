@@ -6,7 +6,7 @@ function emptyLab() {
   return {
     about: {}, pool: [], ids: [], place: new Map(), time: [], kind: [], form: [], rawParents: [], seed: [], labels: [],
     notes: [], environment: [], architecture: [], weights: [], bytes: [], wall: [], cpu: [], rss: [], flags: [], threads: [],
-    values: new Map(), failures: new Map(), death: new Map(), names: new Map(), events: new Map(), forest: null,
+    values: new Map(), failures: new Map(), death: new Map(), names: new Map(), events: new Map(),
   };
 }
 
@@ -53,7 +53,7 @@ function edgesOf(birth) {
   return edges;
 }
 
-/** Everything that follows from the record, computed anew after each chunk in time linear in births and edges. */
+/** Everything that follows from the record: computed anew after each chunk in time linear in births and edges. */
 function growForest() {
   const size = lab.ids.length;
   const births = Array.from({ length: size }, (_, birth) => birth);
@@ -79,7 +79,7 @@ function growForest() {
   const total = new Float64Array(size);
   let sum = 0;
   for (const birth of births) total[birth] = sum += costOf(birth);
-  lab.forest = { births, rank, primary, several, children, offspring, roots, depth, spent, total, order, length: idLength() };
+  forest = { births, rank, primary, several, children, offspring, roots, depth, spent, total, order, length: idLength() };
 }
 
 /** Seconds of compute: of the processor where it was recorded, else on the clock. */
@@ -93,15 +93,16 @@ function idLength() {
   return length;
 }
 
-const shortId = birth => lab.ids[birth].slice(0, lab.forest.length);
+const shortId = birth => lab.ids[birth].slice(0, forest.length);
 const isDead = birth => lab.death.has(birth);
+const metricNames = () => [...lab.values.keys()].sort();
 const valueOf = (metric, birth) => lab.values.get(metric)?.[birth];
 
 /** The metric of a first look: fitness, else the one that most births have. */
 function usualMetric() {
   if (lab.values.has("fitness")) return "fitness";
   let found = null, most = 0;
-  for (const metric of [...lab.values.keys()].sort()) {
+  for (const metric of metricNames()) {
     const known = lab.values.get(metric).reduce(sum => sum + 1, 0);
     if (known > most || (known === most && metric === "accuracy")) [found, most] = [metric, known];
   }
@@ -109,11 +110,11 @@ function usualMetric() {
 }
 
 /** The birth with the best value, the first born of equals; -1 when nothing was measured. */
-function bestOf(metric, low, among = lab.forest.births) {
+function bestOf(metric, low, among = forest.births) {
   let best = -1, bestValue = 0;
   for (const birth of among) {
     const value = valueOf(metric, birth);
-    if (value !== undefined && (best < 0 || (low ? value < bestValue : value > bestValue))) [best, bestValue] = [birth, value];
+    if (value != null && (best < 0 || (low ? value < bestValue : value > bestValue))) [best, bestValue] = [birth, value];
   }
   return best;
 }
@@ -121,7 +122,7 @@ function bestOf(metric, low, among = lab.forest.births) {
 /** From the root to a birth along primary parents. */
 function pathTo(birth) {
   const path = [];
-  for (let at = birth, steps = lab.ids.length; at >= 0 && steps >= 0; at = lab.forest.primary[at], steps--) path.push(at);
+  for (let at = birth, steps = lab.ids.length; at >= 0 && steps >= 0; at = forest.primary[at], steps--) path.push(at);
   return path.reverse();
 }
 
@@ -135,7 +136,7 @@ function ancestorsOf(birth) {
 /** How many births descend from one, along any parents. */
 function descendantsOf(birth) {
   const seen = new Set([birth]);
-  for (const at of seen) for (const child of lab.forest.offspring[at]) seen.add(child);
+  for (const at of seen) for (const child of forest.offspring[at]) seen.add(child);
   seen.delete(birth);
   return seen;
 }
@@ -149,7 +150,7 @@ function commonAncestor(births) {
     common = common === null ? mine : new Set([...common].filter(one => mine.has(one)));
     if (!common.size) return -1;
   }
-  return [...common].reduce((a, b) => (lab.forest.rank[a] > lab.forest.rank[b] ? a : b));
+  return [...common].reduce((a, b) => (forest.rank[a] > forest.rank[b] ? a : b));
 }
 
 /** Shortest way down from an ancestor to a birth along any parents, primary ones where there is a choice. */
@@ -160,6 +161,6 @@ function wayDown(ancestor, birth) {
     for (const edge of edgesOf(at)) if (edge.birth >= 0 && !below.has(edge.birth)) below.set(edge.birth, at);
   }
   const way = [];
-  for (let at = ancestor; at !== -1 && at !== undefined; at = below.get(at)) way.push(at);
+  for (let at = ancestor; at !== -1 && at != null; at = below.get(at)) way.push(at);
   return way;
 }

@@ -3,11 +3,11 @@
 const PROGRESS_AXES = { order: "birth order", generation: "generation", time: "time since the first birth", compute: "compute spent by the whole lab" };
 
 function progressPoints(metric, x) {
-  const { births, total } = lab.forest;
+  const { births, total } = forest;
   const points = [];
   for (const birth of births) {
     const value = valueOf(metric, birth);
-    if (value !== undefined) points.push({ birth, x: x === "compute" ? total[birth] : xOf(x, birth), value });
+    if (value != null) points.push({ birth, x: x === "compute" ? total[birth] : xOf(x, birth), value });
   }
   return points;
 }
@@ -29,10 +29,10 @@ function paintProgress(ctx, scene) {
   }
   const xs = points.map(one => one.x), sorted = points.map(one => one.value).sort((a, b) => a - b);
   // hopeless births are drawn on the edge, so that the rest has room
-  const outlier = sorted[Math.floor(sorted.length * 0.02)], top = sorted[sorted.length - 1], bottom = sorted[0];
+  const outlier = sorted[floor(sorted.length * 0.02)], top = sorted[sorted.length - 1], bottom = sorted[0];
   const clip = !low && sorted.length > 100 && top - outlier < (top - bottom) * 0.4;
   const y0 = clip ? outlier - (top - outlier) * 0.15 : bottom, y1 = top > y0 ? top : y0 + 1;
-  const x0 = xs.reduce((a, b) => Math.min(a, b)), x1 = Math.max(xs.reduce((a, b) => Math.max(a, b)), x0 + 1e-9);
+  const x0 = least(xs), x1 = max(most(xs), x0 + 1e-9);
   const left = 58, right = width - 24, over = 26, under = height - PAD.bottom;
   const px = value => left + ((value - x0) / (x1 - x0)) * (right - left), py = value => under - clamp((value - y0) / (y1 - y0), 0, 1) * (under - over);
   progressAxes(ctx, { x, x0, x1, y0, y1, px, py, left, right, over, under, ink, metric, low });
@@ -70,12 +70,7 @@ function paintProgress(ctx, scene) {
   }
   const ring = (birth, line, wide) => {
     const point = at.get(birth);
-    if (!point) return;
-    ctx.beginPath();
-    ctx.arc(point.px, point.py, radius + wide, 0, 7);
-    ctx.strokeStyle = line;
-    ctx.lineWidth = 2.5;
-    ctx.stroke();
+    if (point) circle(ctx, point.px, point.py, radius + wide, line, 2.5);
   };
   for (const birth of picked) ring(birth, ink.pick, 2.5);
   ring(cmp, ink.second, 4);
@@ -99,11 +94,11 @@ function progressAxes(ctx, { x, x0, x1, y0, y1, px, py, left, right, over, under
     ctx.fillText(brief(value), left - 8, y);
   }
   ctx.textBaseline = "top";
-  const title = PROGRESS_AXES[x] + " →", room = ctx.measureText(title).width + 20;
+  const title = PROGRESS_AXES[x] + " →";
   ctx.fillText(title, right, under + 20);
   ctx.textAlign = "center";
   for (const value of ticks(x0, x1, (right - left) / 110, x === "order" || x === "generation")) {
-    ctx.fillText(axisText(x, value), px(value), under + (px(value) > right - room ? 6 : 6));
+    ctx.fillText(axisText(x, value), px(value), under + 6);
   }
   ctx.textAlign = "left";
   ctx.fillStyle = ink.text;

@@ -16,9 +16,9 @@ function hayOf(birth) {
 
 function numberOf(field, birth) {
   if (lab.values.has(field)) return valueOf(field, birth);
-  if (field === "generation" || field === "gen" || field === "depth") return lab.forest.depth[birth];
+  if (field === "generation" || field === "gen" || field === "depth") return forest.depth[birth];
   if (field === "parents") return edgesOf(birth).length;
-  if (field === "children") return lab.forest.offspring[birth].length;
+  if (field === "children") return forest.offspring[birth].length;
   if (field === "seed") return Number(lab.seed[birth]);
   const setting = settingsOf(birth).get(field) ?? lab.labels[birth][field];
   return typeof setting === "number" ? setting : undefined;
@@ -31,8 +31,8 @@ const FIELDS = {
   name: (birth, text) => (lab.names.get(birth) ?? []).some(name => name.toLowerCase().includes(text)),
   label: (birth, text) => Object.entries(lab.labels[birth]).some(([key, value]) => `${key}=${plain(value)}`.toLowerCase().includes(text)),
   is: (birth, text) =>
-    ({ living: !isDead(birth), alive: !isDead(birth), dead: isDead(birth), merge: lab.forest.several[birth] === 1,
-       root: lab.forest.primary[birth] < 0, failed: lab.failures.has(birth), named: lab.names.has(birth) })[text] ?? false,
+    ({ living: !isDead(birth), alive: !isDead(birth), dead: isDead(birth), merge: forest.several[birth] === 1,
+       root: forest.primary[birth] < 0, failed: lab.failures.has(birth), named: lab.names.has(birth) })[text] ?? false,
 };
 
 /** A word of the query as a test; names of metrics keep their case, all other text is compared without it. */
@@ -45,7 +45,7 @@ function wordTest(word) {
     const holds = { "<": v => v < limit, "<=": v => v <= limit, ">": v => v > limit, ">=": v => v >= limit, "=": v => v === limit }[sign];
     test = birth => {
       const value = numberOf(name, birth);
-      return value === undefined ? sign === "=" && hayOf(birth).includes(text) : holds(value);
+      return value == null ? sign === "=" && hayOf(birth).includes(text) : holds(value);
     };
   } else if (field && Object.hasOwn(FIELDS, field[1])) test = birth => FIELDS[field[1]](birth, field[2]);
   else test = birth => hayOf(birth).includes(text);
@@ -62,7 +62,7 @@ function matching(state, metric) {
   if (Number.isFinite(high)) tests.push(birth => valueOf(metric, birth) <= high);
   if (!tests.length) return null;
   const flags = new Uint8Array(lab.ids.length);
-  const births = lab.forest.births.filter(birth => tests.every(test => test(birth)));
+  const births = forest.births.filter(birth => tests.every(test => test(birth)));
   for (const birth of births) flags[birth] = 1;
   return { births, flags };
 }

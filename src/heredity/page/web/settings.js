@@ -60,7 +60,7 @@ function differences(before, after) {
 
 /** One line: what differs from the primary parent's operator where it is the same one, else this one's settings. */
 function changeOf(birth) {
-  const parent = lab.forest.primary[birth], mine = settingsOf(birth);
+  const parent = forest.primary[birth], mine = settingsOf(birth);
   if (parent >= 0 && sameOperator(birth, parent)) {
     const changed = differences(settingsOf(parent), mine);
     if (changed.length) return changed.map(one => `${one.key} ${plain(one.before)} → ${plain(one.after)}`).join(", ");

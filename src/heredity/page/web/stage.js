@@ -27,9 +27,9 @@ function redraw() {
 }
 
 function draw() {
-  if (!lab.forest || state.tab === "table") return;
+  if (!forest || state.tab === "table") return;
   const canvas = $(state.tab), box = canvas.getBoundingClientRect(), sharp = window.devicePixelRatio || 1;
-  const width = Math.max(1, Math.floor(box.width)), height = Math.max(1, Math.floor(box.height));
+  const width = max(1, floor(box.width)), height = max(1, floor(box.height));
   if (canvas.width !== Math.round(width * sharp) || canvas.height !== Math.round(height * sharp)) {
     canvas.width = Math.round(width * sharp);
     canvas.height = Math.round(height * sharp);
@@ -83,7 +83,7 @@ function keepPlace(before) {
   const { view, layout } = app;
   if (state.v.length !== 4 || !view || !app.size) return;
   const [cx, cy] = [app.size[0] / 2, app.size[1] / 2];
-  const distance = item => Math.abs(item.x * view.kx + view.tx - cx) + Math.abs(item.y * view.ky + view.ty - cy);
+  const distance = item => abs(item.x * view.kx + view.tx - cx) + abs(item.y * view.ky + view.ty - cy);
   let old = before.byBirth.get(app.sel);
   if (!old) for (const item of before.items) if (item.members.length && (!old || distance(item) < distance(old))) old = item;
   const now = old && layout.byBirth.get(old.members[0]);
@@ -96,7 +96,7 @@ function reveal(birth) {
   const item = app.layout.byBirth.get(birth), [width, height] = app.size ?? [0, 0];
   if (!item) return;
   const [, , kx, ky] = state.v, x = (item.x - state.v[0]) * kx + width / 2, y = (item.y - state.v[1]) * ky + height / 2;
-  const margin = Math.min(70, width / 5, height / 5);
+  const margin = min(70, width / 5, height / 5);
   const dx = clamp(x, margin, width - margin) - x, dy = clamp(y, margin, height - margin) - y;
   if (dx || dy) setView({ kx, ky, tx: width / 2 - state.v[0] * kx + dx, ty: height / 2 - state.v[1] * ky + dy });
 }
@@ -107,9 +107,9 @@ function zoomTo(birth) {
   if (!item) return;
   const clade = [item];
   for (const one of clade) clade.push(...one.children);
-  const ys = clade.map(one => one.y), rows = ys.reduce((a, b) => Math.max(a, b)) - ys.reduce((a, b) => Math.min(a, b)) + 3;
+  const ys = clade.map(one => one.y), rows = most(ys) - least(ys) + 3;
   const around = { items: clade, rows }, view = fitView(around, width, height);
-  view.ty = height / 2 - (ys.reduce((a, b) => Math.max(a, b)) + ys.reduce((a, b) => Math.min(a, b))) / 2 * view.ky;
+  view.ty = height / 2 - (most(ys) + least(ys)) / 2 * view.ky;
   if (clade.length === 1) { view.kx = app.view.kx; view.tx = width / 2 - item.x * view.kx; }
   setView(view);
 }
@@ -118,15 +118,15 @@ function zoomTo(birth) {
 function hit(x, y) {
   const { layout, view } = app;
   if (!layout || !view) return null;
-  const radius = radiusFor(view), reach = Math.max(radius + 4, 7);
+  const radius = radiusFor(view), reach = max(radius + 4, 7);
   let found = null, near = reach;
   for (const item of layout.items) {
     const px = item.x * view.kx + view.tx, py = item.y * view.ky + view.ty;
     if (item.members.length) {
-      const far = Math.hypot(px - x, py - y) - (item.members.length > 1 && Math.abs(px + 6 - x) < 10 ? 4 : 0);
+      const far = hypot(px - x, py - y) - (item.members.length > 1 && abs(px + 6 - x) < 10 ? 4 : 0);
       if (far < near) [found, near] = [{ item, fold: false }, far];
     }
-    if (item.fold && (view.ky >= 12 || !item.members.length)) {
+    if (item.wedge) {
       const { dx, dy, length, thick } = wedge(item, radius), room = item.members.length ? 0 : 240;
       if (near > 3 && x >= px + dx - 1 && x <= px + dx + length + 2 + room && y >= py + dy - 2 && y <= py + dy + thick + 3) return { item, fold: true };
     }

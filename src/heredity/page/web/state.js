@@ -16,7 +16,7 @@ function readState(fragment) {
     const usual = DEFAULTS[key];
     if (Array.isArray(usual)) state[key] = text ? text.split(",").slice(0, 2000) : [];
     else if (typeof usual === "boolean") state[key] = text === "1";
-    else if (typeof usual === "number") state[key] = Number.isFinite(Number(text)) && Number(text) >= 1 ? Math.floor(Number(text)) : usual;
+    else if (typeof usual === "number") state[key] = Number.isFinite(Number(text)) && Number(text) >= 1 ? floor(Number(text)) : usual;
     else state[key] = text;
   }
   if (!TABS.includes(state.tab)) state.tab = DEFAULTS.tab;

@@ -3,7 +3,7 @@
 
 /** Births whose descent is drawn: the best, the named and the newest, then living ones (leaves where nothing died), best first. */
 function tipsOf(metric, low, most) {
-  const { order, depth, children, rank } = lab.forest;
+  const { order, depth, children, rank } = forest;
   const always = new Set([...lab.names.keys()].filter(birth => depth[birth] >= 0));
   const best = bestOf(metric, low);
   if (best >= 0) always.add(best);
@@ -11,11 +11,11 @@ function tipsOf(metric, low, most) {
   const alive = lab.death.size > 0;
   const worth = birth => {
     const value = valueOf(metric, birth);
-    return value === undefined ? -Infinity : low ? -value : value;
+    return value == null ? -Infinity : low ? -value : value;
   };
   const others = order.filter(birth => !always.has(birth) && (alive ? !isDead(birth) : children[birth].length === 0));
   others.sort((a, b) => (worth(b) === worth(a) ? rank[b] - rank[a] : worth(b) - worth(a)));
-  return [...always, ...others].slice(0, Math.max(most, always.size));
+  return [...always, ...others].slice(0, max(most, always.size));
 }
 
 const newFold = () => ({ births: 0, living: 0, best: undefined });
@@ -23,12 +23,12 @@ const newFold = () => ({ births: 0, living: 0, best: undefined });
 function addFold(fold, other, low) {
   fold.births += other.births;
   fold.living += other.living;
-  if (other.best !== undefined && (fold.best === undefined || (low ? other.best < fold.best : other.best > fold.best))) fold.best = other.best;
+  if (other.best != null && (fold.best == null || (low ? other.best < fold.best : other.best > fold.best))) fold.best = other.best;
 }
 
 /** {drawn, folds, lost, lostRoots}: `opened` tells at which births (and "*roots") folded children are drawn all the same. */
 function growTrunk({ metric, low, ends, all, opened, extra }) {
-  const { order, primary, children, roots, depth } = lab.forest;
+  const { order, primary, children, roots, depth } = forest;
   const drawn = new Uint8Array(lab.ids.length);
   if (all) for (const birth of order) drawn[birth] = 1;
   else {

@@ -1,0 +1,1 @@
+"""Papers on making one model of several."""

@@ -172,7 +172,9 @@ def look(chromium: Any) -> Iterator[Callable[..., Any]]:
     """Open an address in a fresh context: `with look(address) as sight`; ends by asserting that nothing went wrong."""
 
     @contextmanager
-    def opened(address: str, *, width: int = 1280, height: int = 800, expected: tuple[str, ...] = ()) -> Iterator[Sight]:
+    def opened(
+        address: str, *, width: int = 1280, height: int = 800, expected: tuple[str, ...] = ()
+    ) -> Iterator[Sight]:
         context = chromium.new_context(viewport={"width": width, "height": height})
         page = context.new_page()
         sight = Sight(page)

@@ -33,7 +33,9 @@ def test_births_appear_and_the_view_stays(look: Any, served: PageServer, journal
         journal.write(journal.birth(900, [30, 7]), journal.value(900, fitness=9.0))
         journal.write({"t": "name", "id": journal.birth(900, [])["id"], "name": "newcomer"})
         sight.until("() => heredity.facts().births === 61")
-        sight.until("() => document.getElementById('panel').innerText.includes('newcomer')")  # now a child of the chosen one
+        sight.until(
+            "() => document.getElementById('panel').innerText.includes('newcomer')"
+        )  # now a child of the chosen one
         assert sight.facts()["best"] == journal.birth(900, [])["id"]
         after = sight.call("id => heredity.where(id)", chosen)
         assert (after["x"], after["y"]) == pytest.approx((before["x"], before["y"]), abs=1)

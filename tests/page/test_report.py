@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_written_is_named(journal: Any, tmp_path: Any) -> 
     ("source", "wanted"),
     [
         ("let a = 1; // one\nlet b = 2;", "let a=1;let b=2;"),
-        ('f("a  // b", \'/* c */\')', 'f("a  // b",\'/* c */\')'),
+        ("f(\"a  // b\", '/* c */')", "f(\"a  // b\",'/* c */')"),
         ("x = a / b / c", "x=a/b/c"),
         ("x = y.split(/[/ ]+ /g)", "x=y.split(/[/ ]+ /g)"),
         ("return /a b/.test(x)", "return/a b/.test(x)"),

@@ -16,7 +16,14 @@ _TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?P<end>`|\$\{)", re.DOTALL)
 _BEFORE_REGEX = set("(,=:[!&|?{};+-*%<>~^") | {"return", "typeof", "case", "in", "of"}
 # Said hundreds of times: a keyword with a shorter synonym, and names that nothing outside the script knows.
 _SHORTER = {"const": "let", "birth": "B", "item": "I", "forest": "F", "members": "M", "primary": "P", "layout": "L"} | {
-    "radius": "R", "setState": "S", "rank": "K", "offspring": "O", "picked": "Q", "titleOf": "T", "valueOf": "V", "edgesOf": "E"
+    "radius": "R",
+    "setState": "S",
+    "rank": "K",
+    "offspring": "O",
+    "picked": "Q",
+    "titleOf": "T",
+    "valueOf": "V",
+    "edgesOf": "E",
 }
 _OPEN = set("{([;,:?=<>&|!*%^~.+-")  # behind these, and before those, a statement cannot end
 _CLOSING = set(")];,:?.=&|<>*%^")

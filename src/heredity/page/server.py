@@ -62,9 +62,7 @@ class Feed:
             start = told if epoch == self.epoch and 0 <= told <= len(self._chunks) else 0
             chunks = ",".join(self._chunks[start:])
             about = to_json(self._reader.about())
-            return (
-                f'{{"about":{about},"epoch":"{self.epoch}","start":{start},"told":{len(self._chunks)},"chunks":[{chunks}]}}'
-            )
+            return f'{{"about":{about},"epoch":"{self.epoch}","start":{start},"told":{len(self._chunks)},"chunks":[{chunks}]}}'
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -103,7 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host", "").lower() not in hosts:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, "this page is served to loopback only\n")
             return False
-        if self.headers.get("Sec-Fetch-Site", "none") == "cross-site" and self.headers.get("Sec-Fetch-Mode") != "navigate":
+        if (
+            self.headers.get("Sec-Fetch-Site", "none") == "cross-site"
+            and self.headers.get("Sec-Fetch-Mode") != "navigate"
+        ):
             self._send(HTTPStatus.FORBIDDEN, "other sites may not read this page\n")
             return False
         return True

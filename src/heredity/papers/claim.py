@@ -163,6 +163,7 @@ class Claim:
         pilots: what was seen before.
         level, resamples: of the bootstrap over cells, in which all worlds of a seed are resampled together.
         correction: "holm" corrects the sub-claims that count for their number.
+        clocked: metrics that depend on how fast the machine is; `--check` does not compare them.
         tolerance: how far `--check` may find a value from the committed one on another kind of machine.
         version: raise it when the trial's code changes what a cell gives.
     """
@@ -183,6 +184,7 @@ class Claim:
     level: float = 0.95
     resamples: int = 10_000
     correction: Literal["holm", "none"] = "holm"
+    clocked: tuple[str, ...] = ()
     tolerance: float = 0.03
     version: int = 1
 

@@ -226,7 +226,7 @@ def grid_of(section: GridSection, *, has_base: bool) -> Iterator[Merge]:
             continue
         if not method.needs_base:
             yield Merge(name)
-        elif "density" in method.takes:
+        elif getattr(method, "sparsify", None) is not None:  # methods that keep every entry have no density to try
             yield from (Merge(name, density=d, lam=s) for d in section.densities for s in section.scales)
         else:
             yield from (Merge(name, lam=s) for s in section.scales)

@@ -98,7 +98,10 @@ class Ground:
         return Row(what, model, fitness, outcome["accuracy"], low, high, tried, members=members)
 
     def best(self, what: str, models: Sequence[Model], stage: str) -> Row:
-        """The line of the model with the highest fitness; of the first one, with the reason, when all fail."""
+        """The line of the model with the highest fitness; of the first one, with the reason, when all fail.
+
+        The others die, but for founders.
+        """
         self.lab.measure_all(self.task.fitness, models)
         usable = [(fitness, model) for model in models if (fitness := self.value(model)) is not None]
         if not usable:
@@ -106,6 +109,8 @@ class Ground:
             reason = outcome.reason if isinstance(outcome, Failed) else "no fitness"
             return Row(what, models[0], None, None, None, None, len(models), reason)
         fitness, model = max(usable, key=lambda pair: pair[0])
+        founders = {founder.id for founder in self.founders.models}
+        self.die([loser for loser in models if loser != model and loser.id not in founders])
         self.report(stage, len(models), len(models), fitness)
         return self.row(what, model, fitness, len(models))
 

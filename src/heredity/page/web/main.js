@@ -197,7 +197,7 @@ window.heredity = {
   /** Where a birth is drawn, in pixels of the canvas; null where it is folded away. */
   where(id) {
     const item = app.layout.byBirth.get(find(id)), view = app.view;
-    return item ? { x: item.x * view.kx + view.tx, y: item.y * view.ky + view.ty, row: item.y, members: item.members.length } : null;
+    return item ? { x: item.x * view.kx + view.tx, y: item.y * view.ky + view.ty, row: item.y, births: item.members.length } : null;
   },
 };
 

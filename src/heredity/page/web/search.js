@@ -40,15 +40,15 @@ function wordTest(word) {
   const not = word.length > 1 && word.startsWith("-"), raw = not ? word.slice(1) : word, text = raw.toLowerCase();
   const compared = /^(.+?)(<=|>=|<|>|=)(-?[\d.]+(?:e-?\d+)?)$/i.exec(raw), field = /^([a-z]+):(.+)$/s.exec(text);
   let test;
-  if (compared) {
+  if (field && Object.hasOwn(FIELDS, field[1])) test = birth => FIELDS[field[1]](birth, field[2]);
+  else if (compared) {
     const [, name, sign] = compared, limit = Number(compared[3]);
     const holds = { "<": v => v < limit, "<=": v => v <= limit, ">": v => v > limit, ">=": v => v >= limit, "=": v => v === limit }[sign];
     test = birth => {
       const value = numberOf(name, birth);
       return value == null ? sign === "=" && hayOf(birth).includes(text) : holds(value);
     };
-  } else if (field && Object.hasOwn(FIELDS, field[1])) test = birth => FIELDS[field[1]](birth, field[2]);
-  else test = birth => hayOf(birth).includes(text);
+  } else test = birth => hayOf(birth).includes(text);
   return not ? birth => !test(birth) : test;
 }
 

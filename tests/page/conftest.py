@@ -16,10 +16,8 @@ import pytest
 
 from heredity.lab.journal import FORMAT, encode_line
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
 def identity(number: int) -> str:
@@ -178,7 +176,7 @@ def look(chromium: Any) -> Iterator[Callable[..., Any]]:
         context = chromium.new_context(viewport={"width": width, "height": height})
         page = context.new_page()
         sight = Sight(page)
-        home = address.split("#")[0]
+        home = address.partition("#")[0]
 
         def route(request: Any) -> None:
             target = request.request.url

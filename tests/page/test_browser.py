@@ -198,11 +198,12 @@ def test_folded_clades_and_crowds_open(look: Any, family: Any) -> None:
 def test_search_and_filters_find_births(look: Any, family: Any) -> None:
     address, ids = family
     with look(address) as sight:
-        for query, matches in (
-            ("winner", 1), ("is:dead", 8), ("op:mutate -is:dead", 1), ("fitness>0.2", 2), ("fitness>=0.2 fitness<0.5", 2),
-            ("generation=1", 8), ("sigma=0.3", 1), ("label:island=1", 4), ("final", 1), ('"looks good"', 1), ("xyzzy", 0),
-            (ids["3"][:8], 1), ("kind:merge kind:train", 0),
-        ):  # fmt: skip
+        wanted = {
+            **{"winner": 1, "is:dead": 8, "op:mutate -is:dead": 1, "fitness>0.2": 2, "fitness>=0.2 fitness<0.5": 2},
+            **{"generation=1": 8, "sigma=0.3": 1, "label:island=1": 4, "final": 1, '"looks good"': 1, "xyzzy": 0},
+            **{ids["3"][:8]: 1, "kind:merge kind:train": 0},
+        }
+        for query, matches in wanted.items():
             sight.page.fill("#q", query)
             assert sight.page.inner_text("#found").split()[0] == str(matches), query
         sight.page.fill("#q", "")
@@ -233,7 +234,8 @@ def test_hostile_text_is_only_text(look: Any, journal: Any) -> None:
     second = journal.birth(1, [0], operator=form, environment="f" * 12, architecture=HOSTILE)
     journal.write(
         {"t": "environment", "id": "f" * 12, "host": HOSTILE, "versions": {HOSTILE: HOSTILE}, "command": [HOSTILE]},
-        first, second, journal.value(1, **{HOSTILE: 1.0, "__proto__": 2.0, "constructor": 3.0}), journal.value(0, **{HOSTILE: 0.5}),
+        first, second, journal.value(0, **{HOSTILE: 0.5}),
+        journal.value(1, **{HOSTILE: 1.0, "__proto__": 2.0, "constructor": 3.0}),
         {"t": "name", "id": second["id"], "name": HOSTILE}, {"t": "note", "id": second["id"], "text": HOSTILE},
         {"t": "tag", "id": second["id"], "tags": [HOSTILE]}, {"t": "death", "ids": [first["id"]], "reason": HOSTILE},
         {"t": "measurement", "key": "k", "id": second["id"], "probe": {"type": HOSTILE}, "seed": 0, "failed": HOSTILE},
@@ -255,7 +257,8 @@ def test_hostile_text_is_only_text(look: Any, journal: Any) -> None:
         sight.until("() => document.querySelector('#panel .sides')")
         sight.call("text => { location.hash = text }", f"sel={second['id']}")
         sight.until("() => document.querySelector('#panel .command')")
-        assert HOSTILE.split("\u2028")[0].strip() in sight.call("() => document.getElementById('panel').textContent")
+        shown = sight.call("() => document.getElementById('panel').textContent")
+        assert HOSTILE.partition("\u2028")[0].strip() in shown
         sight.click(second["id"])
         sight.page.mouse.move(5, 400)
         assert (

@@ -15,16 +15,9 @@ _REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[a-z]*")
 _TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?P<end>`|\$\{)", re.DOTALL)
 _BEFORE_REGEX = set("(,=:[!&|?{};+-*%<>~^") | {"return", "typeof", "case", "in", "of"}
 # Said hundreds of times: a keyword with a shorter synonym, and names that nothing outside the script knows.
-_SHORTER = {"const": "let", "birth": "B", "item": "I", "forest": "F", "members": "M", "primary": "P", "layout": "L"} | {
-    "radius": "R",
-    "setState": "S",
-    "rank": "K",
-    "offspring": "O",
-    "picked": "Q",
-    "titleOf": "T",
-    "valueOf": "V",
-    "edgesOf": "E",
-}
+_SHORTER = {"const": "let"}
+_SHORTER |= {"birth": "B", "edgesOf": "E", "forest": "F", "item": "I", "layout": "L", "members": "M", "offspring": "O"}
+_SHORTER |= {"primary": "P", "picked": "Q", "radius": "R", "rank": "K", "setState": "S", "titleOf": "T", "valueOf": "V"}
 _OPEN = set("{([;,:?=<>&|!*%^~.+-")  # behind these, and before those, a statement cannot end
 _CLOSING = set(")];,:?.=&|<>*%^")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import secrets
 from functools import cache
@@ -82,7 +81,7 @@ def write_report(lab: Lab, path: Path) -> int:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise LabError(f"cannot write the report to {path}: {error.strerror}; choose another file with -o") from error

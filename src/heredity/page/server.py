@@ -1,8 +1,8 @@
 """The page live on loopback: the standard library's server, reading only.
 
 Who may read: programs on this machine. Pages of other sites in the same browser may not: the Host header must name
-loopback (against DNS rebinding), no other origin is allowed in, and requests that a browser marks as coming from another
-site are refused. There is nothing to write.
+loopback (against DNS rebinding), no other origin is allowed in, and requests that a browser marks as coming from
+another site are refused. There is nothing to write.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Feed:
             start = told if epoch == self.epoch and 0 <= told <= len(self._chunks) else 0
             chunks = ",".join(self._chunks[start:])
             about = to_json(self._reader.about())
-            return f'{{"about":{about},"epoch":"{self.epoch}","start":{start},"told":{len(self._chunks)},"chunks":[{chunks}]}}'
+            head = f'"about":{about},"epoch":"{self.epoch}","start":{start},"told":{len(self._chunks)}'
+            return f'{{{head},"chunks":[{chunks}]}}'
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -81,7 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.NOT_FOUND, "there is only / here\n")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """The same without its content."""
+        self.do_GET()
 
     def _send_data(self, query: dict[str, list[str]]) -> None:
         told = query.get("told", ["0"])[0]
@@ -101,10 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host", "").lower() not in hosts:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, "this page is served to loopback only\n")
             return False
-        if (
-            self.headers.get("Sec-Fetch-Site", "none") == "cross-site"
-            and self.headers.get("Sec-Fetch-Mode") != "navigate"
-        ):
+        elsewhere = self.headers.get("Sec-Fetch-Site") == "cross-site"
+        if elsewhere and self.headers.get("Sec-Fetch-Mode") != "navigate":  # a link to the page is welcome
             self._send(HTTPStatus.FORBIDDEN, "other sites may not read this page\n")
             return False
         return True

@@ -117,7 +117,8 @@ def answer(command: list[str]) -> dict[str, Any]:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise SystemExit(f"{Path(command[1]).name} failed:\n{run.stderr[-2000:]}")
-    return json.loads(run.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return found
 
 
 def mlflow_python(given: str | None) -> str:
@@ -154,7 +155,8 @@ class Peer:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{count}\n")
         self.process.stdin.flush()
-        return self._answer()
+        times: list[float] = self._answer()
+        return times
 
     def close(self) -> None:
         assert self.process.stdin is not None

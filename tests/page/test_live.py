@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,3 +75,18 @@ def test_a_server_that_stops_is_said_to(look: Any, journal: Any) -> None:
             server.server_close()
             sight.until("() => document.getElementById('live').textContent === 'not live'")
             assert sight.facts()["births"] == 3
+
+
+def test_the_command_serves_until_it_is_interrupted(journal: Any) -> None:
+    journal.evolve(3)
+    command = [sys.executable, "-m", "heredity", "ui", "--lab", str(journal.lab), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert found is not None
+        with urllib.request.urlopen(f"{found[0]}data", timeout=10) as answer:
+            assert answer.headers["Content-Type"] == "application/json"
+            assert json.load(answer)["about"]["path"] == str(journal.lab)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+        assert process.stderr is not None and process.stderr.read() == ""

@@ -7,7 +7,7 @@ fall together, whatever the candidates are: graphs, programs or functions.
 The numbers have to be repeatable: float64 on the CPU, one thread, no dropout, no random order of data. Cutting is not
 rounding: two values on both sides of a boundary differ by one unit in the last place and still hash apart, and no
 number of bits removes that.
-Source: arXiv 2302.05433, section 3 (hash), section 3.3 and the authors' code (cache).
+Source: arXiv 2302.05433 and its authors' code.
 """
 
 from __future__ import annotations

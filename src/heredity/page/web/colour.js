@@ -3,16 +3,38 @@
 
 const OKABE_ITO = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#882255"];
 const KIND_COLOURS = {
-  train: "#0072b2", mutate: "#e69f00", merge: "#d55e00", crossover: "#cc79a7", explore: "#56b4e9", exploit: "#f0e442",
-  distill: "#009e73", adapt: "#44aa99", prune: "#882255", grow: "#999933", init: "#7d8590", import: "#7d8590", step: "#a6761d",
+  train: "#0072b2",
+  mutate: "#e69f00",
+  merge: "#d55e00",
+  crossover: "#cc79a7",
+  explore: "#56b4e9",
+  exploit: "#f0e442",
+  distill: "#009e73",
+  adapt: "#44aa99",
+  prune: "#882255",
+  grow: "#999933",
+  init: "#7d8590",
+  import: "#7d8590",
+  step: "#a6761d",
 };
 const OTHER = "#8a8f98";
 const kindColour = kind => KIND_COLOURS[kind] ?? OTHER;
-const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"]
-  .map(hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16)));
+const VIRIDIS = [
+  "#440154",
+  "#482878",
+  "#3e4989",
+  "#31688e",
+  "#26828e",
+  "#1f9e89",
+  "#35b779",
+  "#6ece58",
+  "#b5de2b",
+  "#fde725",
+].map(hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16)));
 
 function viridis(share) {
-  const at = clamp(share, 0, 1) * (VIRIDIS.length - 1), low = min(VIRIDIS.length - 2, floor(at));
+  const at = clamp(share, 0, 1) * (VIRIDIS.length - 1),
+    low = min(VIRIDIS.length - 2, floor(at));
   return `rgb(${VIRIDIS[low].map((one, channel) => Math.round(one + (VIRIDIS[low + 1][channel] - one) * (at - low))).join(",")})`;
 }
 
@@ -20,9 +42,21 @@ function viridis(share) {
 function colourChoices() {
   const labels = new Set();
   for (const held of new Set(lab.labels)) for (const key of Object.keys(held)) labels.add(key);
-  const births = [["kind", "kind"], ["operator", "operator"], ["alive", "living or dead"], ["depth", "generation"]];
+  const births = [
+    ["kind", "kind"],
+    ["operator", "operator"],
+    ["alive", "living or dead"],
+    ["depth", "generation"],
+  ];
   const metrics = metricNames().map(metric => [`m:${metric}`, metric]);
-  return { births, metrics, labels: [...labels].sort().slice(0, 40).map(label => [`l:${label}`, label]) };
+  return {
+    births,
+    metrics,
+    labels: [...labels]
+      .sort()
+      .slice(0, 40)
+      .map(label => [`l:${label}`, label]),
+  };
 }
 
 function colourValue(key, birth) {
@@ -44,17 +78,22 @@ function colouring(key) {
   const counts = new Map();
   for (const value of values) counts.set(String(value ?? "none"), (counts.get(String(value ?? "none")) ?? 0) + 1);
   const sorted = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  const colours = new Map(sorted.map(([value], at) => [value, value === "none" ? OTHER : OKABE_ITO[at] ?? OTHER]));
+  const colours = new Map(sorted.map(([value], at) => [value, value === "none" ? OTHER : (OKABE_ITO[at] ?? OTHER)]));
   if (key === "kind") for (const [value] of sorted) colours.set(value, kindColour(value));
-  if (key === "alive") { colours.set("living", "#009e73"); colours.set("dead", OTHER); }
+  if (key === "alive") {
+    colours.set("living", "#009e73");
+    colours.set("dead", OTHER);
+  }
   const entries = sorted.map(([value, births]) => ({ value, births, colour: colours.get(value) }));
   return { key, of: birth => colours.get(String(values[birth] ?? "none")), legend: { entries } };
 }
 
 function numericColouring(key, values, known) {
-  const sorted = [...known].sort((a, b) => a - b), at = share => sorted[Math.round(share * (sorted.length - 1))];
+  const sorted = [...known].sort((a, b) => a - b),
+    at = share => sorted[Math.round(share * (sorted.length - 1))];
   // a few hopeless births must not take the whole scale
-  const low = sorted.length > 50 ? at(0.05) : at(0), high = at(1);
+  const low = sorted.length > 50 ? at(0.05) : at(0),
+    high = at(1);
   const clipped = low > at(0);
   const of = birth => (values[birth] == null ? OTHER : viridis(high > low ? (values[birth] - low) / (high - low) : 1));
   return { key, of, legend: { range: [low, high], clipped, missing: known.length < values.length } };

@@ -18,11 +18,14 @@ function s(tag, attributes = {}, ...children) {
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "on") on(element, value);
-    else if (name === "css") for (const [property, text] of Object.entries(value)) element.style.setProperty(property, text);
+    else if (name === "css")
+      for (const [property, text] of Object.entries(value)) element.style.setProperty(property, text);
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value != null) element.setAttribute(name, String(value));
   }
-  element.append(...children.flat(Infinity).filter(child => child !== null && child != null && child !== false && child !== ""));
+  element.append(
+    ...children.flat(Infinity).filter(child => child !== null && child != null && child !== false && child !== ""),
+  );
   return element;
 }
 
@@ -31,7 +34,8 @@ function on(element, listeners) {
   for (const [event, listener] of Object.entries(listeners)) element.addEventListener(event, listener);
 }
 
-const button = (text, action, attributes = {}) => h("button", { type: "button", ...attributes, on: { click: action } }, text);
+const button = (text, action, attributes = {}) =>
+  h("button", { type: "button", ...attributes, on: { click: action } }, text);
 
 const dot = colour => h("i", { class: "dot", css: { background: colour } });
 const muted = (...content) => h("span", { class: "muted" }, content);
@@ -47,7 +51,8 @@ function number(value) {
 }
 
 /** A number as short as it can be, for ticks and counts that may be fractions. */
-const brief = value => (Number.isInteger(value) && abs(value) < 1e7 ? value.toLocaleString("en") : String(Number(value.toPrecision(3))));
+const brief = value =>
+  Number.isInteger(value) && abs(value) < 1e7 ? value.toLocaleString("en") : String(Number(value.toPrecision(3)));
 
 const count = value => value.toLocaleString("en");
 const plural = (value, word, many = word + "s") => `${count(value)} ${value === 1 ? word : many}`;
@@ -64,7 +69,12 @@ function duration(seconds) {
 }
 
 function bytes(size) {
-  for (const [unit, name] of [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
+  for (const [unit, name] of [
+    [1e12, "TB"],
+    [1e9, "GB"],
+    [1e6, "MB"],
+    [1e3, "kB"],
+  ]) {
     if (size >= unit) return `${(size / unit).toFixed(1)} ${name}`;
   }
   return `${size} bytes`;
@@ -81,6 +91,7 @@ function plain(value) {
 }
 
 /** Without spreading: there may be more values than a call takes arguments. */
-const most = values => values.reduce((a, b) => (a > b ? a : b), -Infinity), least = values => values.reduce((a, b) => (a < b ? a : b), Infinity);
+const most = values => values.reduce((a, b) => (a > b ? a : b), -Infinity),
+  least = values => values.reduce((a, b) => (a < b ? a : b), Infinity);
 const clamp = (value, low, high) => min(high, max(low, value));
 const quoted = text => (/^[\w@%+=:,./~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`);

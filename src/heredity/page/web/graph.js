@@ -5,20 +5,34 @@ const FONT = 'system-ui, -apple-system, "Segoe UI", sans-serif';
 
 /** The view that shows everything: pixel = x * kx + tx, row * ky + ty. */
 function fitView(layout, width, height) {
-  let low = Infinity, high = -Infinity;
-  for (const item of layout.items) { low = min(low, item.x); high = max(high, item.x); }
-  const right = min(PAD.right, width * 0.28), across = max(60, width - PAD.left - right), down = max(60, height - PAD.top - PAD.bottom);
-  const kx = high > low ? across / (high - low) : 1, ky = min(40, down / layout.rows);
-  return { kx, ky, tx: PAD.left - (Number.isFinite(low) ? low : 0) * kx, ty: PAD.top + (down - ky * layout.rows) / 2 + ky / 2 };
+  let low = Infinity,
+    high = -Infinity;
+  for (const item of layout.items) {
+    low = min(low, item.x);
+    high = max(high, item.x);
+  }
+  const right = min(PAD.right, width * 0.28),
+    across = max(60, width - PAD.left - right),
+    down = max(60, height - PAD.top - PAD.bottom);
+  const kx = high > low ? across / (high - low) : 1,
+    ky = min(40, down / layout.rows);
+  return {
+    kx,
+    ky,
+    tx: PAD.left - (Number.isFinite(low) ? low : 0) * kx,
+    ty: PAD.top + (down - ky * layout.rows) / 2 + ky / 2,
+  };
 }
 
 /** Small where rows are low or, in birth order, columns are narrow. */
-const radiusFor = view => clamp(min(view.ky * 0.34, state.x === "order" || state.x === "generation" ? 2 + view.kx * 0.8 : 4.5), 1.4, 6);
+const radiusFor = view =>
+  clamp(min(view.ky * 0.34, state.x === "order" || state.x === "generation" ? 2 + view.kx * 0.8 : 4.5), 1.4, 6);
 
 /** Paint a scene: {lab, layout, view, width, height, ink, colour, metric, low, x, best, sel, cmp, picked, path, matches, mates, hover, anyDeaths}. */
 function paintGraph(ctx, scene) {
   const { layout, view, width, height, ink } = scene;
-  const radius = radiusFor(view), place = item => [item.x * view.kx + view.tx, item.y * view.ky + view.ty];
+  const radius = radiusFor(view),
+    place = item => [item.x * view.kx + view.tx, item.y * view.ky + view.ty];
   ctx.globalAlpha = 1;
   ctx.fillStyle = ink.paper;
   ctx.fillRect(0, 0, width, height);
@@ -35,9 +49,11 @@ function paintGraph(ctx, scene) {
 
 /** Items whose node is on the screen, one for each cell of pixels, and edges that cross it. */
 function inView({ layout, view, width, height, sel, cmp }, place) {
-  const cell = view.ky < 3 ? max(1.5, radiusFor(view)) : 0, columns = ceil(width / (cell || 1)) + 2;
+  const cell = view.ky < 3 ? max(1.5, radiusFor(view)) : 0,
+    columns = ceil(width / (cell || 1)) + 2;
   const taken = cell ? new Uint8Array(columns * (ceil(height / cell) + 2)) : null;
-  const nodes = [], edges = [];
+  const nodes = [],
+    edges = [];
   for (const item of layout.items) {
     const [x, y] = place(item);
     const outside = x < -20 || x > width + 20 || y < -20 || y > height + 20;
@@ -86,7 +102,8 @@ function paintEdges(ctx, { path, layout, view, ink, matches }, { edges }, place)
     ctx.lineWidth = 2.5;
     ctx.beginPath();
     for (let at = 1; at < births.length; at++) {
-      const item = layout.byBirth.get(births[at]), parent = layout.byBirth.get(births[at - 1]);
+      const item = layout.byBirth.get(births[at]),
+        parent = layout.byBirth.get(births[at - 1]);
       if (item && parent && item.parent === parent) elbow(ctx, ...place(parent), ...place(item));
       else if (item && parent) curve(ctx, ...place(parent), ...place(item));
     }
@@ -113,7 +130,9 @@ function paintMates(ctx, { layout, mates, sel, hover, ink }, visible, place) {
   };
   ctx.lineWidth = 1.2;
   ctx.setLineDash([4, 3]);
-  if (mates) for (const item of visible.nodes) if (item.birth >= 0 && forest.several[item.birth]) draw(item.birth, 0.35, ink.mate);
+  if (mates)
+    for (const item of visible.nodes)
+      if (item.birth >= 0 && forest.several[item.birth]) draw(item.birth, 0.35, ink.mate);
   ctx.lineWidth = 1.6;
   const chosen = new Set([sel, hover?.birth ?? -1].filter(birth => birth >= 0));
   if (hover?.members.length > 1) chosen.add(hover.members[0]);
@@ -122,7 +141,8 @@ function paintMates(ctx, { layout, mates, sel, hover, ink }, visible, place) {
     if (item && item.birth < 0) continue;
     draw(birth, 0.95, ink.mate);
     if (forest.offspring[birth].length <= 200) {
-      for (const child of forest.offspring[birth]) if (forest.primary[child] !== birth && layout.byBirth.get(child)?.birth === child) draw(child, 0.3, ink.mate);
+      for (const child of forest.offspring[birth])
+        if (forest.primary[child] !== birth && layout.byBirth.get(child)?.birth === child) draw(child, 0.3, ink.mate);
     }
   }
   if (hover?.members.length > 1) draw(hover.members[0], 0.95, ink.mate);
@@ -133,9 +153,16 @@ function paintMates(ctx, { layout, mates, sel, hover, ink }, visible, place) {
 function glyph(ctx, shape, x, y, r) {
   if (shape === 1) {
     const q = r * 1.28;
-    ctx.moveTo(x, y - q); ctx.lineTo(x + q, y); ctx.lineTo(x, y + q); ctx.lineTo(x - q, y); ctx.closePath();
+    ctx.moveTo(x, y - q);
+    ctx.lineTo(x + q, y);
+    ctx.lineTo(x, y + q);
+    ctx.lineTo(x - q, y);
+    ctx.closePath();
   } else if (shape === 2 || r < 2) ctx.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8);
-  else { ctx.moveTo(x + r, y); ctx.arc(x, y, r, 0, 7); }
+  else {
+    ctx.moveTo(x + r, y);
+    ctx.arc(x, y, r, 0, 7);
+  }
 }
 
 /** 0 a circle, 1 a diamond for several parents, 2 a square for a root. */
@@ -146,7 +173,8 @@ function paintNodes(ctx, { colour, ink, matches }, nodes, place, radius) {
   const groups = new Map();
   for (const item of nodes) {
     if (!item.members.length) continue;
-    const first = item.members[0], dead = item.members.every(birth => isDead(birth));
+    const first = item.members[0],
+      dead = item.members.every(birth => isDead(birth));
     const dim = matches && !item.members.some(birth => matches.flags[birth]);
     listIn(groups, `${dim ? 0 : 1}${dead ? 0 : 1}${colour.of(first)}`).push(item);
   }
@@ -155,14 +183,19 @@ function paintNodes(ctx, { colour, ink, matches }, nodes, place, radius) {
     const trace = () => {
       ctx.beginPath();
       for (const item of items) {
-        const [x, y] = place(item), shape = shapeOf(item.members[0]);
-        if (item.members.length > 1 && radius > 2) glyph(ctx, shape, x + radius * 0.75, y - radius * 0.35, radius * 0.85);
+        const [x, y] = place(item),
+          shape = shapeOf(item.members[0]);
+        if (item.members.length > 1 && radius > 2)
+          glyph(ctx, shape, x + radius * 0.75, y - radius * 0.35, radius * 0.85);
         glyph(ctx, shape, x, y, radius);
       }
     };
     trace();
     ctx.globalAlpha = 1;
-    if (dead && radius >= 2) { ctx.fillStyle = ink.paper; ctx.fill(); }
+    if (dead && radius >= 2) {
+      ctx.fillStyle = ink.paper;
+      ctx.fill();
+    }
     ctx.fillStyle = paint;
     ctx.globalAlpha = (dim ? 0.16 : 1) * (dead ? (radius < 2 ? 0.55 : 0.3) : 1);
     ctx.fill();
@@ -198,8 +231,12 @@ function paintRings(ctx, { layout, ink, sel, cmp, best, picked, hover }, place, 
 
 /** Where the wedge of a folded clade stands, relative to its node. */
 function wedge(item, radius) {
-  const size = Math.log10(item.fold.births + 1), length = 9 + 5 * size, thick = 4 + 2.5 * size;
-  return item.members.length ? { dx: radius * 0.5, dy: radius + 2, length, thick } : { dx: -4, dy: -thick / 2, length: length + 6, thick };
+  const size = Math.log10(item.fold.births + 1),
+    length = 9 + 5 * size,
+    thick = 4 + 2.5 * size;
+  return item.members.length
+    ? { dx: radius * 0.5, dy: radius + 2, length, thick }
+    : { dx: -4, dy: -thick / 2, length: length + 6, thick };
 }
 
 /** Wedges where there is room for them, else a tick; `item.wedge` tells the pointer and the labels. */
@@ -207,7 +244,8 @@ function paintFolds(ctx, { ink, view }, nodes, place, radius) {
   const ends = new Map();
   for (const item of nodes) {
     if (!item.fold || view.ky < 5) continue;
-    const [x, y] = place(item), { dx, dy, length, thick } = wedge(item, radius);
+    const [x, y] = place(item),
+      { dx, dy, length, thick } = wedge(item, radius);
     item.wedge = !item.members.length || (view.ky >= 12 && x >= (ends.get(item.y) ?? -Infinity));
     if (!item.wedge) {
       ctx.fillStyle = ink.fold;
@@ -247,7 +285,8 @@ function paintGrid(ctx, scene) {
 
 function axisTicks({ view, width, x, layout }) {
   if (!layout.items.length) return [];
-  const low = max(0, -view.tx / view.kx), high = max(low, (width - view.tx) / view.kx);
+  const low = max(0, -view.tx / view.kx),
+    high = max(low, (width - view.tx) / view.kx);
   const found = ticks(low, high, width / 110, x === "generation" || x === "order");
   return x === "order" ? found.filter(value => value < layout.inLine.length) : found;
 }
@@ -262,12 +301,14 @@ function paintAxis(ctx, scene) {
   ctx.fillStyle = ink.muted;
   ctx.textBaseline = "top";
   ctx.textAlign = "right";
-  const title = AXES[x] + " →", room = ctx.measureText(title).width + 16;
+  const title = AXES[x] + " →",
+    room = ctx.measureText(title).width + 16;
   ctx.fillText(title, width - 8, height - PAD.bottom + 19);
   ctx.textAlign = "center";
   for (const value of axisTicks(scene)) {
     const at = value * view.kx + view.tx;
-    if (at > 8 && at < width - room - 14) ctx.fillText(axisText(x, value, scene.layout.inLine), at, height - PAD.bottom + 19);
+    if (at > 8 && at < width - room - 14)
+      ctx.fillText(axisText(x, value, scene.layout.inLine), at, height - PAD.bottom + 19);
   }
   ctx.textAlign = "left";
 }

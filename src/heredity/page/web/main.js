@@ -1,15 +1,37 @@
 // The page: what is shown, from the record and the view in the address.
 
-let lab = emptyLab(), forest = null, state = readState(location.hash);
+let lab = emptyLab(),
+  forest = null,
+  state = readState(location.hash);
 const app = {
-  version: 0, epoch: "", told: 0, live: false,
-  metric: null, best: -1, sel: -1, cmp: -1, picked: [], colour: null, matches: null, trunk: null, layout: null,
-  special: new Set(), path: [], view: null, fitted: true, hover: null, ink: null, memo: new Map(), points: [], found: -1,
+  version: 0,
+  epoch: "",
+  told: 0,
+  live: false,
+  metric: null,
+  best: -1,
+  sel: -1,
+  cmp: -1,
+  picked: [],
+  colour: null,
+  matches: null,
+  trunk: null,
+  layout: null,
+  special: new Set(),
+  path: [],
+  view: null,
+  fitted: true,
+  hover: null,
+  ink: null,
+  memo: new Map(),
+  points: [],
+  found: -1,
 };
 
 /** A value that is computed again only when its key changes. */
 function remember(name, key, make) {
-  const known = app.memo.get(name), whole = JSON.stringify([app.version, key]);
+  const known = app.memo.get(name),
+    whole = JSON.stringify([app.version, key]);
   if (!known || known.key !== whole) app.memo.set(name, { key: whole, value: make() });
   return app.memo.get(name).value;
 }
@@ -44,14 +66,20 @@ function derive() {
   [app.sel, app.cmp] = [find(state.sel), find(state.cmp)];
   app.picked = remember("pick", state.pick, () => state.pick.map(find).filter(birth => birth >= 0));
   app.colour = remember("colour", state.color, () => colouring(state.color));
-  app.matches = remember("matches", [state.q, state.kinds, state.named, state.min, state.max, metric], () => matching(state, metric));
+  app.matches = remember("matches", [state.q, state.kinds, state.named, state.min, state.max, metric], () =>
+    matching(state, metric),
+  );
   const extra = [app.sel, app.cmp, ...app.picked].filter(birth => birth >= 0);
   app.special = new Set([...extra, app.best, ...lab.names.keys()]);
   const opened = new Set(state.open);
   const shape = [metric, state.low, state.ends, state.all, state.open, extra];
-  app.trunk = remember("trunk", shape, () => growTrunk({ metric, low: state.low, ends: state.ends, all: state.all, opened, extra }));
+  app.trunk = remember("trunk", shape, () =>
+    growTrunk({ metric, low: state.low, ends: state.ends, all: state.all, opened, extra }),
+  );
   const before = app.layout;
-  app.layout = remember("layout", [shape, state.x], () => layOut(app.trunk, { x: state.x, special: app.special, opened }));
+  app.layout = remember("layout", [shape, state.x], () =>
+    layOut(app.trunk, { x: state.x, special: app.special, opened }),
+  );
   app.path = paths();
   if (before && before !== app.layout) keepPlace(before);
 }
@@ -62,7 +90,10 @@ function paths() {
   if (sel >= 0 && cmp >= 0) {
     const common = commonAncestor([sel, cmp]);
     const down = birth => (common < 0 ? pathTo(birth) : wayDown(common, birth));
-    return [[down(cmp), ink.second], [down(sel), ink.accent]];
+    return [
+      [down(cmp), ink.second],
+      [down(sel), ink.accent],
+    ];
   }
   return sel >= 0 ? [[pathTo(sel), ink.accent]] : [];
 }
@@ -71,10 +102,30 @@ const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 
 /** Colours of the canvas, from the style sheet. */
 function readInk(theme = state.theme) {
-  const root = document.documentElement, style = getComputedStyle(root);
+  const root = document.documentElement,
+    style = getComputedStyle(root);
   root.dataset.theme = theme === "auto" ? (darkScheme.matches ? "dark" : "light") : theme;
-  const names = ["paper", "text", "muted", "grid", "edge", "rim", "fold", "fold-fill", "mate", "accent", "second", "best", "pick"];
-  app.ink = Object.fromEntries(names.map(name => [name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), style.getPropertyValue(`--${name}`).trim()]));
+  const names = [
+    "paper",
+    "text",
+    "muted",
+    "grid",
+    "edge",
+    "rim",
+    "fold",
+    "fold-fill",
+    "mate",
+    "accent",
+    "second",
+    "best",
+    "pick",
+  ];
+  app.ink = Object.fromEntries(
+    names.map(name => [
+      name.replace(/-(.)/, (_, letter) => letter.toUpperCase()),
+      style.getPropertyValue(`--${name}`).trim(),
+    ]),
+  );
 }
 
 function render() {
@@ -98,8 +149,12 @@ function renderHead() {
   if (lab.death.size) facts.push([count(alive), "living"]);
   facts.push([count(forest.roots.length), forest.roots.length === 1 ? "root" : "roots"], [count(depth), "generations"]);
   const list = facts.map(([value, word]) => h("li", h("b", value), " " + word));
-  if (lab.death.size && common >= 0) list.push(h("li", "common ancestor ", modelLink(common), ` ${plural(depth - forest.depth[common], "generation")} back`));
-  if (app.best >= 0) list.push(h("li", `best ${app.metric} `, h("b", number(valueOf(app.metric, app.best))), " ", modelLink(app.best)));
+  if (lab.death.size && common >= 0)
+    list.push(
+      h("li", "common ancestor ", modelLink(common), ` ${plural(depth - forest.depth[common], "generation")} back`),
+    );
+  if (app.best >= 0)
+    list.push(h("li", `best ${app.metric} `, h("b", number(valueOf(app.metric, app.best))), " ", modelLink(app.best)));
   $("facts").replaceChildren(...list);
   if (document.activeElement !== $("q")) $("q").value = state.q;
   $("found").textContent = app.matches ? plural(app.matches.births.length, "match", "matches") : "";
@@ -107,7 +162,10 @@ function renderHead() {
   $("theme").title = `colours: ${state.theme}`;
 }
 
-const livingBirths = () => (lab.death.size ? forest.births.filter(birth => !isDead(birth)) : forest.births.filter(birth => !forest.offspring[birth].length));
+const livingBirths = () =>
+  lab.death.size
+    ? forest.births.filter(birth => !isDead(birth))
+    : forest.births.filter(birth => !forest.offspring[birth].length);
 
 /** Select a birth and bring it into view. */
 function select(birth, { panel = "", add = false } = {}) {
@@ -126,12 +184,23 @@ function select(birth, { panel = "", add = false } = {}) {
 
 /** A birth in one sentence, for those who listen. */
 function describe(birth) {
-  const { metric } = app, value = valueOf(metric, birth);
-  return [labelFor(birth), lab.kind[birth], value == null ? "" : `${metric} ${number(value)}`, isDead(birth) ? "dead" : "living",
-    `generation ${forest.depth[birth]}`, plural(forest.offspring[birth].length, "child", "children")].filter(Boolean).join(", ");
+  const { metric } = app,
+    value = valueOf(metric, birth);
+  return [
+    labelFor(birth),
+    lab.kind[birth],
+    value == null ? "" : `${metric} ${number(value)}`,
+    isDead(birth) ? "dead" : "living",
+    `generation ${forest.depth[birth]}`,
+    plural(forest.offspring[birth].length, "child", "children"),
+  ]
+    .filter(Boolean)
+    .join(", ");
 }
 
-const say = text => { $("say").textContent = text; };
+const say = text => {
+  $("say").textContent = text;
+};
 
 /** Take in chunks; a new epoch is another lab. */
 function take({ about, epoch = "", start = 0, told = 0, chunks }) {
@@ -160,7 +229,10 @@ async function poll() {
     showLive(true, "new births appear as they are recorded");
   } catch (error) {
     wait = 3000;
-    showLive(false, error instanceof TypeError ? "the server has stopped; heredity ui starts it again" : String(error.message));
+    showLive(
+      false,
+      error instanceof TypeError ? "the server has stopped; heredity ui starts it again" : String(error.message),
+    );
   }
   setTimeout(poll, wait);
 }
@@ -186,18 +258,32 @@ function begin() {
 window.heredity = {
   /** What is drawn, for programs and tests. */
   facts() {
-    const { trunk, layout } = app, ids = births => births.map(birth => lab.ids[birth]);
+    const { trunk, layout } = app,
+      ids = births => births.map(birth => lab.ids[birth]);
     const drawn = forest.order.filter(birth => trunk.drawn[birth]);
     return {
-      births: lab.ids.length, living: lab.ids.length - lab.death.size, metric: app.metric, best: lab.ids[app.best] ?? null,
-      roots: ids(forest.roots), drawn: drawn.map(birth => ({ id: lab.ids[birth], depth: forest.depth[birth], folded: trunk.folds.get(birth) ?? null })),
-      lost: { roots: trunk.lostRoots, ...trunk.lost }, items: layout.items.length, rows: layout.rows,
+      births: lab.ids.length,
+      living: lab.ids.length - lab.death.size,
+      metric: app.metric,
+      best: lab.ids[app.best] ?? null,
+      roots: ids(forest.roots),
+      drawn: drawn.map(birth => ({
+        id: lab.ids[birth],
+        depth: forest.depth[birth],
+        folded: trunk.folds.get(birth) ?? null,
+      })),
+      lost: { roots: trunk.lostRoots, ...trunk.lost },
+      items: layout.items.length,
+      rows: layout.rows,
     };
   },
   /** Where a birth is drawn, in pixels of the canvas; null where it is folded away. */
   where(id) {
-    const item = app.layout.byBirth.get(find(id)), view = app.view;
-    return item ? { x: item.x * view.kx + view.tx, y: item.y * view.ky + view.ty, row: item.y, births: item.members.length } : null;
+    const item = app.layout.byBirth.get(find(id)),
+      view = app.view;
+    return item
+      ? { x: item.x * view.kx + view.tx, y: item.y * view.ky + view.ty, row: item.y, births: item.members.length }
+      : null;
   },
 };
 

@@ -1,12 +1,35 @@
 // The record as arrays by birth, filled chunk by chunk, and what follows from it: the forest of primary parents.
 
-const KEPT = 1, DETERMINISTIC = 2;
+const KEPT = 1,
+  DETERMINISTIC = 2;
 
 function emptyLab() {
   return {
-    about: {}, pool: [], ids: [], place: new Map(), time: [], kind: [], form: [], rawParents: [], seed: [], labels: [],
-    notes: [], environment: [], architecture: [], weights: [], bytes: [], wall: [], cpu: [], rss: [], flags: [], threads: [],
-    values: new Map(), failures: new Map(), death: new Map(), names: new Map(), events: new Map(),
+    about: {},
+    pool: [],
+    ids: [],
+    place: new Map(),
+    time: [],
+    kind: [],
+    form: [],
+    rawParents: [],
+    seed: [],
+    labels: [],
+    notes: [],
+    environment: [],
+    architecture: [],
+    weights: [],
+    bytes: [],
+    wall: [],
+    cpu: [],
+    rss: [],
+    flags: [],
+    threads: [],
+    values: new Map(),
+    failures: new Map(),
+    death: new Map(),
+    names: new Map(),
+    events: new Map(),
   };
 }
 
@@ -15,13 +38,43 @@ function ingest(chunk) {
   const { pool } = lab;
   pool.push(...chunk.pool);
   for (const row of chunk.births ?? []) {
-    const [id, time, kind, form, parents, seed, labels, notes, environment, architecture, weights, size, wall, cpu, rss, flags, threads] = row;
+    const [
+      id,
+      time,
+      kind,
+      form,
+      parents,
+      seed,
+      labels,
+      notes,
+      environment,
+      architecture,
+      weights,
+      size,
+      wall,
+      cpu,
+      rss,
+      flags,
+      threads,
+    ] = row;
     lab.place.set(id, lab.ids.length);
-    lab.ids.push(id); lab.time.push(time); lab.kind.push(pool[kind]); lab.form.push(pool[form]); lab.rawParents.push(parents);
-    lab.seed.push(seed); lab.labels.push(pool[labels] ?? {}); lab.notes.push(pool[notes] ?? {});
-    lab.environment.push(pool[environment]); lab.architecture.push(pool[architecture]);
-    lab.weights.push(weights); lab.bytes.push(size); lab.wall.push(wall); lab.cpu.push(cpu); lab.rss.push(rss);
-    lab.flags.push(flags); lab.threads.push(threads);
+    lab.ids.push(id);
+    lab.time.push(time);
+    lab.kind.push(pool[kind]);
+    lab.form.push(pool[form]);
+    lab.rawParents.push(parents);
+    lab.seed.push(seed);
+    lab.labels.push(pool[labels] ?? {});
+    lab.notes.push(pool[notes] ?? {});
+    lab.environment.push(pool[environment]);
+    lab.architecture.push(pool[architecture]);
+    lab.weights.push(weights);
+    lab.bytes.push(size);
+    lab.wall.push(wall);
+    lab.cpu.push(cpu);
+    lab.rss.push(rss);
+    lab.flags.push(flags);
+    lab.threads.push(threads);
   }
   for (const [metric, pairs] of Object.entries(chunk.values ?? {})) {
     if (!lab.values.has(metric)) lab.values.set(metric, []);
@@ -30,12 +83,14 @@ function ingest(chunk) {
   }
   for (const [birth, probe, reason] of chunk.failures ?? []) listIn(lab.failures, birth).push({ probe, reason });
   const deaths = chunk.deaths ?? [];
-  for (let at = 0; at < deaths.length; at += 3) lab.death.set(deaths[at], { time: deaths[at + 1], reason: pool[deaths[at + 2]] ?? "" });
+  for (let at = 0; at < deaths.length; at += 3)
+    lab.death.set(deaths[at], { time: deaths[at + 1], reason: pool[deaths[at + 2]] ?? "" });
   if (chunk.names) {
     lab.names = new Map();
     for (const [name, birth] of chunk.names) listIn(lab.names, birth).push(name);
   }
-  for (const [id, kind, time, held] of chunk.events ?? []) listIn(lab.events, id).push({ kind, time, held: pool[held] ?? {} });
+  for (const [id, kind, time, held] of chunk.events ?? [])
+    listIn(lab.events, id).push({ kind, time, held: pool[held] ?? {} });
 }
 
 function listIn(map, key) {
@@ -45,9 +100,10 @@ function listIn(map, key) {
 
 /** Parents as [{birth, role}], the primary one first; birth is -1 where the record is missing, then id says which. */
 function edgesOf(birth) {
-  const raw = lab.rawParents[birth], edges = [];
+  const raw = lab.rawParents[birth],
+    edges = [];
   for (let at = 0; at < raw.length; at += 2) {
-    const known = typeof raw[at] === "number" ? raw[at] : lab.place.get(raw[at]) ?? -1;
+    const known = typeof raw[at] === "number" ? raw[at] : (lab.place.get(raw[at]) ?? -1);
     edges.push({ birth: known, role: lab.pool[raw[at + 1]], id: known >= 0 ? lab.ids[known] : raw[at] });
   }
   return edges;
@@ -58,9 +114,14 @@ function growForest() {
   const size = lab.ids.length;
   const births = Array.from({ length: size }, (_, birth) => birth);
   births.sort((a, b) => lab.time[a] - lab.time[b] || (lab.ids[a] < lab.ids[b] ? -1 : 1));
-  const rank = new Int32Array(size), primary = new Int32Array(size).fill(-1), several = new Uint8Array(size);
-  births.forEach((birth, place) => { rank[birth] = place; });
-  const children = births.map(() => []), offspring = births.map(() => []);
+  const rank = new Int32Array(size),
+    primary = new Int32Array(size).fill(-1),
+    several = new Uint8Array(size);
+  births.forEach((birth, place) => {
+    rank[birth] = place;
+  });
+  const children = births.map(() => []),
+    offspring = births.map(() => []);
   for (const birth of births) {
     const edges = edgesOf(birth);
     if (edges.length) primary[birth] = edges[0].birth;
@@ -69,17 +130,35 @@ function growForest() {
     if (primary[birth] >= 0) children[primary[birth]].push(birth);
   }
   const roots = births.filter(birth => primary[birth] < 0);
-  const depth = new Int32Array(size).fill(-1), spent = new Float64Array(size), order = [...roots];
+  const depth = new Int32Array(size).fill(-1),
+    spent = new Float64Array(size),
+    order = [...roots];
   for (const root of roots) depth[root] = 0;
   for (let at = 0; at < order.length; at++) {
     const birth = order[at];
     spent[birth] = (primary[birth] >= 0 ? spent[primary[birth]] : 0) + costOf(birth);
-    for (const child of children[birth]) { depth[child] = depth[birth] + 1; order.push(child); }
+    for (const child of children[birth]) {
+      depth[child] = depth[birth] + 1;
+      order.push(child);
+    }
   }
   const total = new Float64Array(size);
   let sum = 0;
   for (const birth of births) total[birth] = sum += costOf(birth);
-  forest = { births, rank, primary, several, children, offspring, roots, depth, spent, total, order, length: idLength() };
+  forest = {
+    births,
+    rank,
+    primary,
+    several,
+    children,
+    offspring,
+    roots,
+    depth,
+    spent,
+    total,
+    order,
+    length: idLength(),
+  };
 }
 
 /** Seconds of compute: of the processor where it was recorded, else on the clock. */
@@ -89,7 +168,8 @@ const costOf = birth => lab.cpu[birth] ?? lab.wall[birth] ?? 0;
 function idLength() {
   const sorted = [...lab.ids].sort();
   let length = 6;
-  for (let at = 1; at < sorted.length; at++) while (length < 16 && sorted[at].slice(0, length) === sorted[at - 1].slice(0, length)) length++;
+  for (let at = 1; at < sorted.length; at++)
+    while (length < 16 && sorted[at].slice(0, length) === sorted[at - 1].slice(0, length)) length++;
   return length;
 }
 
@@ -101,7 +181,8 @@ const valueOf = (metric, birth) => lab.values.get(metric)?.[birth];
 /** The metric of a first look: fitness, else the one that most births have. */
 function usualMetric() {
   if (lab.values.has("fitness")) return "fitness";
-  let found = null, most = 0;
+  let found = null,
+    most = 0;
   for (const metric of metricNames()) {
     const known = lab.values.get(metric).reduce(sum => sum + 1, 0);
     if (known > most || (known === most && metric === "accuracy")) [found, most] = [metric, known];
@@ -111,10 +192,12 @@ function usualMetric() {
 
 /** The birth with the best value, the first born of equals; -1 when nothing was measured. */
 function bestOf(metric, low, among = forest.births) {
-  let best = -1, bestValue = 0;
+  let best = -1,
+    bestValue = 0;
   for (const birth of among) {
     const value = valueOf(metric, birth);
-    if (value != null && (best < 0 || (low ? value < bestValue : value > bestValue))) [best, bestValue] = [birth, value];
+    if (value != null && (best < 0 || (low ? value < bestValue : value > bestValue)))
+      [best, bestValue] = [birth, value];
   }
   return best;
 }

@@ -1,6 +1,11 @@
 // Every birth a dot, the best so far a staircase.
 
-const PROGRESS_AXES = { order: "birth order", generation: "generation", time: "time since the first birth", compute: "compute spent by the whole lab" };
+const PROGRESS_AXES = {
+  order: "birth order",
+  generation: "generation",
+  time: "time since the first birth",
+  compute: "compute spent by the whole lab",
+};
 
 function progressPoints(metric, x) {
   const { births, total } = forest;
@@ -27,16 +32,26 @@ function paintProgress(ctx, scene) {
     ctx.textAlign = "left";
     return [];
   }
-  const xs = points.map(one => one.x), sorted = points.map(one => one.value).sort((a, b) => a - b);
+  const xs = points.map(one => one.x),
+    sorted = points.map(one => one.value).sort((a, b) => a - b);
   // hopeless births are drawn on the edge, so that the rest has room
-  const outlier = sorted[floor(sorted.length * 0.02)], top = sorted[sorted.length - 1], bottom = sorted[0];
+  const outlier = sorted[floor(sorted.length * 0.02)],
+    top = sorted[sorted.length - 1],
+    bottom = sorted[0];
   const clip = !low && sorted.length > 100 && top - outlier < (top - bottom) * 0.4;
-  const y0 = clip ? outlier - (top - outlier) * 0.15 : bottom, y1 = top > y0 ? top : y0 + 1;
-  const x0 = least(xs), x1 = max(most(xs), x0 + 1e-9);
-  const left = 58, right = width - 24, over = 26, under = height - PAD.bottom;
-  const px = value => left + ((value - x0) / (x1 - x0)) * (right - left), py = value => under - clamp((value - y0) / (y1 - y0), 0, 1) * (under - over);
+  const y0 = clip ? outlier - (top - outlier) * 0.15 : bottom,
+    y1 = top > y0 ? top : y0 + 1;
+  const x0 = least(xs),
+    x1 = max(most(xs), x0 + 1e-9);
+  const left = 58,
+    right = width - 24,
+    over = 26,
+    under = height - PAD.bottom;
+  const px = value => left + ((value - x0) / (x1 - x0)) * (right - left),
+    py = value => under - clamp((value - y0) / (y1 - y0), 0, 1) * (under - over);
   progressAxes(ctx, { x, x0, x1, y0, y1, px, py, left, right, over, under, ink, metric, low });
-  const groups = new Map(), radius = points.length > 3000 ? 2 : 3;
+  const groups = new Map(),
+    radius = points.length > 3000 ? 2 : 3;
   for (const point of points) {
     point.px = px(point.x);
     point.py = py(point.value);
@@ -50,7 +65,13 @@ function paintProgress(ctx, scene) {
     ctx.fill();
   }
   ctx.globalAlpha = 1;
-  staircase(ctx, [...points].sort((a, b) => a.x - b.x), low, right, ink);
+  staircase(
+    ctx,
+    [...points].sort((a, b) => a.x - b.x),
+    low,
+    right,
+    ink,
+  );
   const at = new Map(points.map(point => [point.birth, point]));
   for (const [births, line] of path) {
     ctx.beginPath();
@@ -113,7 +134,10 @@ function staircase(ctx, points, low, right, ink) {
   for (const point of points) {
     if (best !== null && (low ? point.value >= best.value : point.value <= best.value)) continue;
     if (best === null) ctx.moveTo(point.px, point.py);
-    else { ctx.lineTo(point.px, best.py); ctx.lineTo(point.px, point.py); }
+    else {
+      ctx.lineTo(point.px, best.py);
+      ctx.lineTo(point.px, point.py);
+    }
     best = point;
   }
   if (best) ctx.lineTo(right, best.py);

@@ -1,6 +1,7 @@
 // An operator's configuration as people read it, and what differs between two.
 
-const IMPORT = "heredity.lab.steps:Import", STEP = "heredity.lab.steps:Step";
+const IMPORT = "heredity.lab.steps:Import",
+  STEP = "heredity.lab.steps:Step";
 const lastName = path => path.split(/[:.]/).pop();
 const settingsCache = new WeakMap();
 
@@ -20,19 +21,26 @@ function settingsOf(birth) {
 }
 
 function flatten(config) {
-  const found = new Map(), stack = [["", config]];
+  const found = new Map(),
+    stack = [["", config]];
   while (stack.length) {
     const [path, value] = stack.pop();
     const prefix = path ? path + "." : "";
     if (Array.isArray(value)) {
       if (value.some(item => item !== null && typeof item === "object")) {
-        value.map((item, at) => [`${path}[${at}]`, item]).reverse().forEach(pair => stack.push(pair));
+        value
+          .map((item, at) => [`${path}[${at}]`, item])
+          .reverse()
+          .forEach(pair => stack.push(pair));
       } else found.set(path, `[${value.map(plain).join(", ")}]`);
     } else if (value !== null && typeof value === "object") {
-      const keys = Object.keys(value), tag = keys.find(key => key.startsWith("$"));
+      const keys = Object.keys(value),
+        tag = keys.find(key => key.startsWith("$"));
       if (tag === "$type") {
         found.set(path, lastName(value.$type));
-        Object.keys(value.fields ?? {}).reverse().forEach(key => stack.push([prefix + key, value.fields[key]]));
+        Object.keys(value.fields ?? {})
+          .reverse()
+          .forEach(key => stack.push([prefix + key, value.fields[key]]));
       } else if (tag) found.set(path, tagged(tag, value));
       else if (keys.length) keys.reverse().forEach(key => stack.push([prefix + key, value[key]]));
       else found.set(path, "{}");
@@ -55,23 +63,30 @@ const sameOperator = (one, other) => lab.form[one].type === lab.form[other].type
 /** Settings that differ, as [{key, before, after}], in the order of the second. */
 function differences(before, after) {
   const keys = new Set([...after.keys(), ...before.keys()]);
-  return [...keys].map(key => ({ key, before: before.get(key), after: after.get(key) })).filter(one => one.before !== one.after);
+  return [...keys]
+    .map(key => ({ key, before: before.get(key), after: after.get(key) }))
+    .filter(one => one.before !== one.after);
 }
 
 /** One line: what differs from the primary parent's operator where it is the same one, else this one's settings. */
 function changeOf(birth) {
-  const parent = forest.primary[birth], mine = settingsOf(birth);
+  const parent = forest.primary[birth],
+    mine = settingsOf(birth);
   if (parent >= 0 && sameOperator(birth, parent)) {
     const changed = differences(settingsOf(parent), mine);
     if (changed.length) return changed.map(one => `${one.key} ${plain(one.before)} → ${plain(one.after)}`).join(", ");
     return lab.seed[birth] === lab.seed[parent] ? "" : `seed ${lab.seed[birth]}`;
   }
-  return [...mine].filter(([, value]) => value !== null).map(([key, value]) => `${key}=${plain(value)}`).join(", ");
+  return [...mine]
+    .filter(([, value]) => value !== null)
+    .map(([key, value]) => `${key}=${plain(value)}`)
+    .join(", ");
 }
 
 /** Hashes of evidence (tensors, arrays, files) that a configuration holds, as [[where, kind, hash]]. */
 function evidenceOf(birth) {
-  const found = [], stack = [["", lab.form[birth].config]];
+  const found = [],
+    stack = [["", lab.form[birth].config]];
   while (stack.length) {
     const [path, value] = stack.pop();
     if (value === null || typeof value !== "object") continue;

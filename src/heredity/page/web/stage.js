@@ -2,8 +2,27 @@
 
 function scene(width, height) {
   const { layout, view, ink, colour, metric, best, sel, cmp, picked, path, matches, hover } = app;
-  return { layout, view, ink, colour, metric, best, sel, cmp, picked, path, matches, hover, width, height, x: state.x, low: state.low,
-    mates: state.mates, anyDeaths: lab.death.size > 0, lostRoots: app.trunk.lostRoots };
+  return {
+    layout,
+    view,
+    ink,
+    colour,
+    metric,
+    best,
+    sel,
+    cmp,
+    picked,
+    path,
+    matches,
+    hover,
+    width,
+    height,
+    x: state.x,
+    low: state.low,
+    mates: state.mates,
+    anyDeaths: lab.death.size > 0,
+    lostRoots: app.trunk.lostRoots,
+  };
 }
 
 function renderStage() {
@@ -23,13 +42,19 @@ let asked = false;
 function redraw() {
   if (asked) return;
   asked = true;
-  requestAnimationFrame(() => { asked = false; draw(); });
+  requestAnimationFrame(() => {
+    asked = false;
+    draw();
+  });
 }
 
 function draw() {
   if (!forest || state.tab === "table") return;
-  const canvas = $(state.tab), box = canvas.getBoundingClientRect(), sharp = window.devicePixelRatio || 1;
-  const width = max(1, floor(box.width)), height = max(1, floor(box.height));
+  const canvas = $(state.tab),
+    box = canvas.getBoundingClientRect(),
+    sharp = window.devicePixelRatio || 1;
+  const width = max(1, floor(box.width)),
+    height = max(1, floor(box.height));
   if (canvas.width !== Math.round(width * sharp) || canvas.height !== Math.round(height * sharp)) {
     canvas.width = Math.round(width * sharp);
     canvas.height = Math.round(height * sharp);
@@ -41,7 +66,12 @@ function draw() {
     paintGraph(ctx, scene(width, height));
   } else {
     app.points = paintProgress(ctx, scene(width, height));
-    $("progress").setAttribute("aria-label", app.best < 0 ? "nothing was measured yet" : `Progress of ${app.metric}: best ${number(valueOf(app.metric, app.best))} by ${labelFor(app.best)}`);
+    $("progress").setAttribute(
+      "aria-label",
+      app.best < 0
+        ? "nothing was measured yet"
+        : `Progress of ${app.metric}: best ${number(valueOf(app.metric, app.best))} by ${labelFor(app.best)}`,
+    );
   }
 }
 
@@ -69,7 +99,8 @@ function setView({ kx, ky, tx, ty }) {
 
 function zoom(factorX, factorY, atX, atY) {
   const { view } = app;
-  const kx = clamp(view.kx * factorX, 1e-9, 1e7), ky = clamp(view.ky * factorY, 0.01, 80);
+  const kx = clamp(view.kx * factorX, 1e-9, 1e7),
+    ky = clamp(view.ky * factorY, 0.01, 80);
   setView({ kx, ky, tx: atX - ((atX - view.tx) / view.kx) * kx, ty: atY - ((atY - view.ty) / view.ky) * ky });
 }
 
@@ -85,7 +116,8 @@ function keepPlace(before) {
   const [cx, cy] = [app.size[0] / 2, app.size[1] / 2];
   const distance = item => abs(item.x * view.kx + view.tx - cx) + abs(item.y * view.ky + view.ty - cy);
   let old = before.byBirth.get(app.sel);
-  if (!old) for (const item of before.items) if (item.members.length && (!old || distance(item) < distance(old))) old = item;
+  if (!old)
+    for (const item of before.items) if (item.members.length && (!old || distance(item) < distance(old))) old = item;
   const now = old && layout.byBirth.get(old.members[0]);
   if (now) state.v = [state.v[0] + now.x - old.x, state.v[1] + now.y - old.y, state.v[2], state.v[3]];
 }
@@ -93,24 +125,34 @@ function keepPlace(before) {
 /** Bring a birth into view when it is outside. */
 function reveal(birth) {
   if (state.tab !== "graph" || state.v.length !== 4 || !app.view) return;
-  const item = app.layout.byBirth.get(birth), [width, height] = app.size ?? [0, 0];
+  const item = app.layout.byBirth.get(birth),
+    [width, height] = app.size ?? [0, 0];
   if (!item) return;
-  const [, , kx, ky] = state.v, x = (item.x - state.v[0]) * kx + width / 2, y = (item.y - state.v[1]) * ky + height / 2;
+  const [, , kx, ky] = state.v,
+    x = (item.x - state.v[0]) * kx + width / 2,
+    y = (item.y - state.v[1]) * ky + height / 2;
   const margin = min(70, width / 5, height / 5);
-  const dx = clamp(x, margin, width - margin) - x, dy = clamp(y, margin, height - margin) - y;
+  const dx = clamp(x, margin, width - margin) - x,
+    dy = clamp(y, margin, height - margin) - y;
   if (dx || dy) setView({ kx, ky, tx: width / 2 - state.v[0] * kx + dx, ty: height / 2 - state.v[1] * ky + dy });
 }
 
 /** Fill the stage with a clade. */
 function zoomTo(birth) {
-  const item = app.layout.anchor(birth), [width, height] = app.size ?? [1, 1];
+  const item = app.layout.anchor(birth),
+    [width, height] = app.size ?? [1, 1];
   if (!item) return;
   const clade = [item];
   for (const one of clade) clade.push(...one.children);
-  const ys = clade.map(one => one.y), rows = most(ys) - least(ys) + 3;
-  const around = { items: clade, rows }, view = fitView(around, width, height);
-  view.ty = height / 2 - (most(ys) + least(ys)) / 2 * view.ky;
-  if (clade.length === 1) { view.kx = app.view.kx; view.tx = width / 2 - item.x * view.kx; }
+  const ys = clade.map(one => one.y),
+    rows = most(ys) - least(ys) + 3;
+  const around = { items: clade, rows },
+    view = fitView(around, width, height);
+  view.ty = height / 2 - ((most(ys) + least(ys)) / 2) * view.ky;
+  if (clade.length === 1) {
+    view.kx = app.view.kx;
+    view.tx = width / 2 - item.x * view.kx;
+  }
   setView(view);
 }
 
@@ -118,26 +160,41 @@ function zoomTo(birth) {
 function hit(x, y) {
   const { layout, view } = app;
   if (!layout || !view) return null;
-  const radius = radiusFor(view), reach = max(radius + 4, 7);
-  let found = null, near = reach;
+  const radius = radiusFor(view),
+    reach = max(radius + 4, 7);
+  let found = null,
+    near = reach;
   for (const item of layout.items) {
-    const px = item.x * view.kx + view.tx, py = item.y * view.ky + view.ty;
+    const px = item.x * view.kx + view.tx,
+      py = item.y * view.ky + view.ty;
     if (item.members.length) {
       const far = hypot(px - x, py - y) - (item.members.length > 1 && abs(px + 6 - x) < 10 ? 4 : 0);
       if (far < near) [found, near] = [{ item, fold: false }, far];
     }
     if (item.wedge) {
-      const { dx, dy, length, thick } = wedge(item, radius), room = item.members.length ? 0 : 240;
-      if (near > 3 && x >= px + dx - 1 && x <= px + dx + length + 2 + room && y >= py + dy - 2 && y <= py + dy + thick + 3) return { item, fold: true };
+      const { dx, dy, length, thick } = wedge(item, radius),
+        room = item.members.length ? 0 : 240;
+      if (
+        near > 3 &&
+        x >= px + dx - 1 &&
+        x <= px + dx + length + 2 + room &&
+        y >= py + dy - 2 &&
+        y <= py + dy + thick + 3
+      )
+        return { item, fold: true };
     }
   }
   return found;
 }
 
 function exportSvg() {
-  const { tab } = state, [width, height] = [$(tab).clientWidth, $(tab).clientHeight];
+  const { tab } = state,
+    [width, height] = [$(tab).clientWidth, $(tab).clientHeight];
   const ctx = new SvgContext(width, height);
   if (tab === "progress") paintProgress(ctx, scene(width, height));
-  else { placeView(width, height); paintGraph(ctx, scene(width, height)); }
+  else {
+    placeView(width, height);
+    paintGraph(ctx, scene(width, height));
+  }
   saveSvg(ctx.root, `${lab.about.name ?? "lineage"}-${tab === "progress" ? "progress" : "graph"}.svg`);
 }

@@ -23,7 +23,8 @@ const newFold = () => ({ births: 0, living: 0, best: undefined });
 function addFold(fold, other, low) {
   fold.births += other.births;
   fold.living += other.living;
-  if (other.best != null && (fold.best == null || (low ? other.best < fold.best : other.best > fold.best))) fold.best = other.best;
+  if (other.best != null && (fold.best == null || (low ? other.best < fold.best : other.best > fold.best)))
+    fold.best = other.best;
 }
 
 /** {drawn, folds, lost, lostRoots}: `opened` tells at which births (and "*roots") folded children are drawn all the same. */
@@ -36,9 +37,12 @@ function growTrunk({ metric, low, ends, all, opened, extra }) {
       for (let at = tip; at >= 0 && depth[at] >= 0 && !drawn[at]; at = primary[at]) drawn[at] = 1;
     }
     if (opened.has("*roots")) for (const root of roots) drawn[root] = 1;
-    for (const birth of order) if (drawn[birth] && opened.has(tokenOf(birth))) for (const child of children[birth]) drawn[child] = 1;
+    for (const birth of order)
+      if (drawn[birth] && opened.has(tokenOf(birth))) for (const child of children[birth]) drawn[child] = 1;
   }
-  const folds = new Map(), below = new Map(), lost = newFold();
+  const folds = new Map(),
+    below = new Map(),
+    lost = newFold();
   let lostRoots = 0;
   for (let at = order.length - 1; at >= 0; at--) {
     const birth = order[at];
@@ -63,6 +67,9 @@ const tokenOf = birth => lab.ids[birth].slice(0, 10);
 /** `37 extinct`, `3 living`, or `37 extinct + 3 living`. */
 function foldText(fold, anyDeaths) {
   const extinct = fold.births - fold.living;
-  const counted = [extinct ? `${count(extinct)} extinct` : "", fold.living ? `${count(fold.living)} ${anyDeaths ? "living" : "more"}` : ""];
+  const counted = [
+    extinct ? `${count(extinct)} extinct` : "",
+    fold.living ? `${count(fold.living)} ${anyDeaths ? "living" : "more"}` : "",
+  ];
   return counted.filter(Boolean).join(" + ");
 }

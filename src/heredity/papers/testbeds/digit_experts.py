@@ -68,7 +68,8 @@ def network(weights: Weights) -> MLP:
 def right(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """[N] 1 where the largest logit is the label, else 0; logits that are not finite are wrong."""
     logits = module(x)
-    return ((logits.argmax(1) == y) & torch.isfinite(logits).all(1)).double()
+    hits: Tensor = ((logits.argmax(1) == y) & torch.isfinite(logits).all(1)).double()
+    return hits
 
 
 @dataclass(frozen=True)

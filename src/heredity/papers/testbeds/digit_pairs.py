@@ -72,10 +72,12 @@ def train(cell: Cell, world: int, seed: int, epochs: int = 12) -> nn.Sequential:
     data = digit_pairs(world)[0]
     adam = torch.optim.Adam(net.parameters(), lr=5e-3, fused=True)
     for _ in range(epochs):
-        for batch in torch.randperm(len(data.y), generator=generator).split(64):
+        order = torch.randperm(len(data.y), generator=generator)
+        for start in range(0, len(order), 64):
+            batch = order[start : start + 64]
             loss = cross_entropy(net(data.x[batch]), data.y[batch])
             adam.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
     return net
 
@@ -106,6 +108,6 @@ def behaviour(cell: Cell, world: int, steps: int = 3) -> list[float]:
         if step < steps:
             parameters = list(net.parameters())
             with torch.no_grad():
-                for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-                    p -= 0.1 * g
+                for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                    parameter.add_(slope, alpha=-0.1)
     return losses

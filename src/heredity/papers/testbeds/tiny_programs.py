@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from heredity.errors import EvaluationFailed
 from heredity.search.base import Space
 
 Array: TypeAlias = NDArray[np.float64]
@@ -133,34 +134,39 @@ class ProgramSpace(Space[Program]):
 
 def live(program: Program) -> Program:
     """Without the instructions whose result no prediction can ever read: the syntactic notion of the same program."""
-    read = {("s", 1)}  # what a prediction reads in the end; grown until the loop over examples adds nothing
+    carried: set[tuple[str, int]] = set()  # what the next example reads of this one's memory
     while True:
-        kept: dict[str, tuple[Instruction, ...]] = {}
-        after = set(read)
-        for name in ("learn", "predict", "setup"):
-            needed, part = set(after), []
-            if name == "predict":
-                needed.add(("s", 1))
-            for instruction in reversed(program.part(name)):  # type: ignore[arg-type]
-                wrote, reads, _ = OPS[instruction.op]
-                if (wrote, instruction.out) in needed:
-                    needed.discard((wrote, instruction.out))
-                    needed.update(zip(reads, instruction.reads, strict=True))
-                    part.append(instruction)
-            kept[name] = tuple(reversed(part))
-            if name != "setup":
-                after = needed
-                if name == "predict":
-                    needed = needed - {("v", 0)}
-                    start = needed
-        if start <= read:
-            return Program(kept["setup"], kept["predict"], kept["learn"])
-        read |= start
+        learned, before_learn = _needed(program.learn, carried)
+        predicted, before_predict = _needed(program.predict, before_learn | {("s", 1)})
+        before_predict -= {("v", 0), ("s", 0)}  # set anew for every example
+        if before_predict <= carried:
+            return Program(_needed(program.setup, before_predict)[0], predicted, learned)
+        carried |= before_predict
+
+
+def _needed(
+    part: tuple[Instruction, ...], after: set[tuple[str, int]]
+) -> tuple[tuple[Instruction, ...], set[tuple[str, int]]]:
+    """The instructions that what is read afterwards depends on, and what they read themselves."""
+    needed, kept = set(after), []
+    for instruction in reversed(part):
+        wrote, reads, _ = OPS[instruction.op]
+        if (wrote, instruction.out) in needed:
+            needed.discard((wrote, instruction.out))
+            needed.update(zip(reads, instruction.reads, strict=True))
+            kept.append(instruction)
+    return tuple(reversed(kept)), needed
 
 
 @np.errstate(all="ignore")
 def learn(program: Program, world: int, epochs: int = 5) -> tuple[float, float, dict[str, Array]]:
-    """R² on validation and test examples, the mean of three splits, and the memory at the end; NaN where it diverges."""
+    """R² on validation and test examples, the mean of three splits, and the memory at the end.
+
+    R² below 0 counts as 0: worth no more than the mean of the targets.
+
+    Raises:
+        EvaluationFailed: a prediction or the memory is not finite.
+    """
     x, y = _diabetes(world)
     memory = _memory()
     _execute(program.setup, memory)
@@ -174,7 +180,11 @@ def learn(program: Program, world: int, epochs: int = 5) -> tuple[float, float, 
         guess = np.stack([_predicted(program, memory, x[:, i]) for i in range(start, start + count)], 1)
         truth = y[:, start : start + count]
         error = ((guess - truth) ** 2).mean(1) / truth.var(1)
-        found.append(float((1 - error).mean()))
+        if not np.isfinite(error).all():
+            raise EvaluationFailed("the program diverges")
+        found.append(float(np.maximum(1 - error, 0).mean()))
+    if not all(np.isfinite(values).all() for values in memory.values()):
+        raise EvaluationFailed("the program's memory overflows")
     return found[0], found[1], memory
 
 
@@ -198,7 +208,7 @@ def _predicted(program: Program, memory: dict[str, Array], x: Array) -> Array:
     memory["v"][0] = x
     memory["s"][0] = 0.0
     _execute(program.predict, memory)
-    return memory["s"][1].copy()
+    return np.array(memory["s"][1])
 
 
 def _execute(part: tuple[Instruction, ...], memory: dict[str, Array]) -> None:

@@ -1,0 +1,1 @@
+"""Papers on what varies and selects."""

@@ -80,9 +80,12 @@ class Journal:
         head = {"t": "measurement", "key": key, "id": birth[:16], "probe": probe, "seed": 0, "environment": "e" * 12}
         return {**head, "values": values, "wall": 0.01}
 
-    def evolve(self, births: int, *, keep: int = 12, deaths: bool = True, seed: int = 0) -> None:
-        """A population under truncation selection; three births in ten have two parents."""
-        generator = random.Random(seed)
+    def evolve(self, births: int, *, keep: int = 12, deaths: bool = True, digits: int = 6) -> None:
+        """A population under truncation selection; three births in ten have two parents.
+
+        Few digits of fitness make equal values.
+        """
+        generator = random.Random(0)
         fitness: list[float] = []
         population: list[int] = []
         records: list[dict[str, Any]] = []
@@ -94,7 +97,7 @@ class Journal:
                 if generator.random() < 0.3 and mate != parents[0]:
                     parents.append(mate)
             before = fitness[parents[0]] if parents else 0.0
-            fitness.append(round(before + generator.gauss(0, 0.01), 3))  # rounded, so that equal values occur
+            fitness.append(round(before + generator.gauss(0, 0.01), digits))
             operator = {"type": "made.up:Mutate", "version": 1, "config": {"sigma": generator.choice([0.1, 0.2])}}
             records += [self.birth(number, parents, operator=operator), self.value(number, fitness=fitness[-1])]
             population.append(number)

@@ -19,7 +19,7 @@ def samples(n, seed):
 
 def reordered(cell, rng):
     """A random numbering of the vertices that keeps all edges pointing forwards."""
-    graph = nx.DiGraph([(a, b) for a, b in cell.edges if 0 < a and b <= len(cell.ops)])
+    graph = nx.DiGraph([(a, b) for a, b in cell.edges if a > 0 and b <= len(cell.ops)])
     graph.add_nodes_from(range(1, len(cell.ops) + 1))
     weight = rng.random(len(cell.ops) + 1)
     return relabel(cell, list(nx.lexicographical_topological_sort(graph, key=lambda v: weight[v])))
@@ -36,8 +36,8 @@ def behaviour(cell, generator):
         losses.append(loss.item())
         grads = torch.autograd.grad(loss, list(net.parameters())) if list(net.parameters()) else ()
         with torch.no_grad():
-            for p, g in zip(net.parameters(), grads, strict=True):
-                p -= 0.05 * g
+            for parameter, slope in zip(net.parameters(), grads, strict=True):
+                parameter.add_(slope, alpha=-0.05)
     return losses
 
 
@@ -142,7 +142,7 @@ def test_bad_cells_are_named():
         CellNetwork(Cell(((0, 1), (1, 2)), ("conv",)), dense_operations(2))
     with pytest.raises(ValueError, match="no cell of a space"):
         SPACE.mutate(Cell(((0, 1), (1, 2)), ("relu",)), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="backwards|0 <= a|a < b"):
+    with pytest.raises(ValueError, match="a < b"):
         relabel(Cell(((0, 1), (1, 2), (2, 3)), ("relu", "relu")), (2, 1))
     with pytest.raises(ValueError, match="distinct ops"):
         DagCellSpace(("relu", "relu"))

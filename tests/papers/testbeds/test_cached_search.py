@@ -3,6 +3,10 @@ import pytest
 from heredity.lab import Lab
 from heredity.papers.claim import Cell
 from heredity.papers.testbeds.cached_search import CachedSearch, CellWorld, ProgramWorld, trial
+from heredity.papers.testbeds.tiny_programs import LINEAR
+from heredity.search.cells import Cell as Graph
+
+CELL = Graph(((0, 1), (1, 2)), ("relu",))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def test_every_look_up_is_charged(lab):
     notes = search(lab, "functional", hash_cost=0.5).notes
     evaluated = notes["proposals"] * (1 - notes["hits"])
     cost = evaluated + 0.5 * notes["proposals"]
-    assert 12.0 <= cost + 1e-9 and cost < 13.5
+    assert cost + 1e-9 >= 12.0 and cost < 13.5
 
 
 def test_the_limit_on_candidates_ends_a_search_that_finds_nothing_new(lab):
@@ -52,11 +56,12 @@ def test_the_curve_never_falls_in_validation_and_its_area_is_the_note(lab):
 
 def test_few_mantissa_bits_take_one_function_for_another(lab):
     def cells(bits):
-        operator = CachedSearch("cells", 5, search="random", mantissa_bits=bits, budget=15.0)
+        operator = CachedSearch("cells", 5, mantissa_bits=bits, budget=40.0)
         return lab.derive(operator, seed=5).notes
 
     coarse, fine = cells(1), cells(24)
-    assert coarse["false_hits"] > 0.1 and coarse["hit_error"] > fine["hit_error"]
+    # Losses of two cells often agree in exponent and one bit: 3 steps change them little.
+    assert coarse["false_hits"] > 0.05 and coarse["hit_error"] > fine["hit_error"]
     assert fine["false_hits"] == 0
 
 
@@ -67,11 +72,9 @@ def test_noise_reaches_the_search_but_not_what_is_reported(lab):
 
 
 def test_the_same_candidate_has_the_same_score_and_the_seed_divides_the_data():
-    for kind in (CellWorld, ProgramWorld):
-        import numpy as np
-
+    cases = ((CellWorld, CELL), (ProgramWorld, LINEAR))
+    for kind, candidate in cases:
         a, b = kind(5), kind(6)
-        candidate = a.space.sample(np.random.default_rng(0))
         assert a.scores(candidate) == a.scores(candidate)
         assert a.outputs(candidate) != b.outputs(candidate)
 

@@ -53,6 +53,8 @@ def test_page_and_terminal_draw_the_same_trunk(look: Any, journal: Any, tmp_path
     journal.evolve(400, deaths=deaths, digits=2)  # of equal births the same one must come first
     named, unmeasured = journal.birth(33, [])["id"], journal.birth(1000, [3])
     journal.write({"t": "name", "id": named, "name": "keepsake"}, unmeasured)
+    journal.write(journal.birth(1001, [5]), journal.birth(1002, [6]))
+    journal.write(journal.value(1002, fitness=50.0), journal.value(1001, fitness=50.0))  # the first born is the best
     with Lab(journal.lab, mode="r") as lab:
         write_report(lab, tmp_path / "report.html")
         wanted = by_python(lab, ends)

@@ -318,6 +318,7 @@ def test_an_empty_lab_says_so(look: Any, journal: Any) -> None:
             sight.page.keyboard.press(key)
 
 
+@pytest.mark.slow
 def test_ten_thousand_births_open_and_move_quickly(look: Any, journal: Any) -> None:
     journal.evolve(10_000, keep=40)
     address = written(journal)

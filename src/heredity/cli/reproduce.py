@@ -155,7 +155,7 @@ def print_judgement(out: Out, paper: Paper, result: Result) -> None:
     versions = ", ".join(
         f"{name} {machine['versions'][name]}" for name in ("heredity", "torch") if name in machine["versions"]
     )
-    spent = f"{duration(result.seconds['cells'])} of trials, {duration(result.seconds['run'])} in all"
+    spent = f"{duration(result.seconds['run'])}, {duration(result.seconds['cpu'])} of processor time"
     out.line(f"{spent}; {machine['cpu']['model']}, {versions}, commit {str(machine['git'])[:12]}")
 
 
@@ -168,7 +168,7 @@ def _sub(sub: SubVerdict) -> list[Any]:
     number = (
         "" if sub.estimate is None else f"{sub.estimate.mean:+.3f} [{sub.estimate.low:+.3f}, {sub.estimate.high:+.3f}]"
     )
-    p = "" if sub.p is None else f"p {sub.p:.3f}"
+    p = "" if sub.p is None else "p < .001" if sub.p < 0.001 else f"p {sub.p:.3f}"
     note = "; ".join(text for text in (f"hardest: {sub.against}" if sub.against else "", sub.note) if text)
     return [sub.name + weight, number + against, p, styled(sub.verdict, VERDICT_STYLES[sub.verdict]), note]
 

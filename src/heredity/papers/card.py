@@ -89,13 +89,18 @@ class Paper:
         """A BibTeX entry made of the card's fields."""
         number = self.arxiv
         fields = {
-            "title": f"{{{self.title}}}",
-            "author": " and ".join(self.authors),
+            "title": f"{{{_latex(self.title)}}}",
+            "author": _latex(" and ".join(self.authors)),
             "year": str(self.year),
-            **({"journal": self.venue} if self.venue else {}),
+            **({"journal": _latex(self.venue)} if self.venue else {}),
             **({"eprint": number, "archivePrefix": "arXiv"} if number else {"doi": self.id}),
             "url": self.url,
         }
         kind = "article" if self.venue else "misc"
         lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
         return f"@{kind}{{{self.cite_key},\n{lines}\n}}"
+
+
+def _latex(text: str) -> str:
+    """Text with the characters escaped that LaTeX would take for commands; letters stay as they are (UTF-8)."""
+    return re.sub(r"([&%#$_])", r"\\\1", text)

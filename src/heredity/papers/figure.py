@@ -30,7 +30,8 @@ def draw(paper: Paper, claim: Claim, result: Result, path: Path) -> None:
         raise MissingExtra("drawing a claim's figure", "figures") from error
     shown = [sub for sub in result.judgement.subs if sub.estimate is not None]
     rows = max(len(result.judgement.arms), len(shown) + 1)
-    style: dict[Any, Any] = {"font.size": 9, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
+    style: dict[Any, Any] = {"font.size": 9, "font.family": "DejaVu Sans"}
+    style |= {"axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style):
         figure = Figure(figsize=(12, 1.6 + 0.34 * rows), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)

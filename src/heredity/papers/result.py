@@ -28,8 +28,8 @@ class Result:
         seeds: those used.
         complete: whether all arms and at least the card's number of seeds ran; only then it may be committed.
         cells: every trial.
-        seconds: {"cells": sum over cells of their own births and measurements, "run": wall time of the last call,
-            which recalls what is recorded}.
+        seconds: "cells", wall time of the cells' own births and measurements, added up; "cpu", processor time of all
+            births; "run", wall time of the last call, which recalls what is recorded.
         environment: versions, processor, system, commit.
     """
 

@@ -92,6 +92,7 @@ def run(plan: Plan, lab: Lab, *, report: Report = _silent) -> Result:
     judgement = judge(plan.claim, cells)
     seconds = {
         "cells": round(sum(cell.seconds for cell in cells), 3),
+        "cpu": round(_cpu(lab, cells), 3),
         "run": round(time.perf_counter() - started, 3),
     }
     here = {
@@ -109,6 +110,19 @@ def run(plan: Plan, lab: Lab, *, report: Report = _silent) -> Result:
         seconds,
         {**here, "threads": lab.threads},
     )
+
+
+def _cpu(lab: Lab, cells: Sequence[CellResult]) -> float:
+    """CPU seconds of the cells' births and of all births that they descend from."""
+    born: dict[str, Model] = {}
+    for cell in cells:
+        waiting = [lab[cell.model]] if cell.model is not None else []
+        while waiting:
+            model = waiting.pop()
+            if model.id not in born:
+                born[model.id] = model
+                waiting += model.parents
+    return sum(float(model.record.get("cpu") or 0.0) for model in born.values())
 
 
 def run_cells(

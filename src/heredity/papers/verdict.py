@@ -58,7 +58,7 @@ class SubVerdict:
         verdict: of it alone.
         estimate: the difference (against the hardest arm) or the level; None when it could not be computed.
         bound: what it is compared with; direction: on which side it should lie.
-        against: the hardest arm.
+        against: the hardest arm, where there are several.
         p: two-sided, corrected when the card says so; None where there is none.
         note: what stood in the way.
     """
@@ -224,7 +224,7 @@ def _hardest(claim: Claim, found: Sequence[SubVerdict]) -> SubVerdict:
     def hardness(sub: SubVerdict) -> tuple[int, float]:
         return _ORDER[sub.verdict], sub.estimate.mean if sub.estimate is not None else float("-inf")
 
-    return min(found, key=hardness)
+    return min(found, key=hardness) if len(found) > 1 else replace(found[0], against=None)
 
 
 def _precondition(claim: Claim, leaf: Level, cells: Sequence[CellResult]) -> SubVerdict:
@@ -239,7 +239,7 @@ def _precondition(claim: Claim, leaf: Level, cells: Sequence[CellResult]) -> Sub
 def _joined(rule: Rule, subs: Mapping[int, SubVerdict]) -> Verdict:
     if isinstance(rule, (AllOf, AnyOf)):
         parts = [_joined(part, subs) for part in rule.parts if not _only_reported(part)]
-        worst_or_best = min if isinstance(rule, AllOf) else max
+        worst_or_best = max if isinstance(rule, AllOf) else max
         return worst_or_best(parts, key=_ORDER.__getitem__)
     sub = subs[id(rule)]
     if sub.weight == "veto" and sub.verdict == "inconclusive" and sub.note in ("", UNDER_HOLM):
@@ -259,4 +259,4 @@ def _reason(subs: Sequence[SubVerdict], verdict: Verdict) -> str:
     refuted = [sub.name for sub in counting if sub.verdict == "not confirmed"]
     if vetoed and verdict == "not confirmed":
         refuted += [sub.name for sub in vetoed]
-    return told + (f"; refuted: {'; '.join(refuted)}" if refuted else "")
+    return told + ("; refuted: " + "; ".join(f"“{name}”" for name in refuted) if refuted else "")

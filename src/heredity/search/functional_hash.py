@@ -75,11 +75,7 @@ class FunctionalHash(Generic[C]):
         Raises:
             ValueError: the run gave no numbers, under which all candidates would be equal.
         """
-        return self.mix(self.outputs(candidate))
-
-    def mix(self, outputs: Iterable[float]) -> int:
-        """The hash of numbers that `outputs` gave."""
-        return mix_floats(outputs, self.mantissa_bits)
+        return mix_floats(self.outputs(candidate), self.mantissa_bits)
 
     def outputs(self, candidate: C) -> list[float]:
         """The numbers that are hashed; mix them again to compare several mantissa lengths."""

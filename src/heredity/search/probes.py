@@ -12,7 +12,7 @@ from torch import Tensor
 
 from heredity.errors import EvaluationFailed
 from heredity.lab import Context, Model, Probe
-from heredity.search.functional_hash import FunctionalHash
+from heredity.search.functional_hash import mix_floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,12 @@ class Behaviour(Probe):
         Raises:
             EvaluationFailed: an output is not finite, or the model does not answer with tensors.
         """
-        hash_of: FunctionalHash[Model] = FunctionalHash(lambda m, _: self._outputs(m), self.mantissa_bits)
-        outputs = hash_of.outputs(model)
+        outputs = self._outputs(model)
+        if not outputs:
+            raise EvaluationFailed("the model answers with no tensor on the evidence")
         if not all(map(math.isfinite, outputs)):
             raise EvaluationFailed("the model's outputs on the evidence are not finite")
-        return {"behaviour": float(hash_of.mix(outputs) >> 10)}
+        return {"behaviour": float(mix_floats(outputs, self.mantissa_bits) >> 10)}
 
     @torch.no_grad()
     def _outputs(self, model: Model) -> list[float]:

@@ -103,7 +103,6 @@ def read_alife(path: Path) -> list[Taxon]:
     Raises:
         LabError: a required column is missing, an id is no whole number or comes twice, an ancestor is not in the file.
     """
-    csv.field_size_limit(1 << 24)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True, restval="")

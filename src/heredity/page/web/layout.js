@@ -61,7 +61,7 @@ function layOut(trunk, { x, special, opened }) {
         null,
       );
     }
-    if (!item.children.length) item.y = row;
+    if (!item.children.length) item.y = row++;
   }
   for (let at = preorder.length - 1; at >= 0; at--) {
     const { children: below } = preorder[at];

@@ -22,7 +22,8 @@ def cite_command(
 ) -> None:
     """BibTeX of a paper, or of every paper behind a model and its ancestors.
 
-    Operators are matched with the cards that cover them; those that no card covers are named in a comment.
+    Operators are matched with the cards that cover them; those that no card
+    covers are named in a comment.
 
     JSON: papers with slug, id, key and bibtex, and uncovered operators.
 

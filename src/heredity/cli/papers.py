@@ -31,7 +31,8 @@ def papers_command(
 ) -> None:
     """The papers covered here: what each says, and how its check came out.
 
-    JSON: a list of papers with slug, family, title, year, id, sentence, verdict, reason, seeds, card, result_card.
+    JSON: a list of papers with slug, family, title, year, id, sentence,
+    verdict, reason, seeds, card, result_card.
 
     Example: heredity papers --family merging
     """
@@ -51,7 +52,7 @@ def papers_command(
     else:
         out = Out()
         rows = [_row(paper, result) for paper, result in found]
-        out.rows(rows, header=("paper", "year", "check", "seeds", "what it says"), right=(3,), stretch=4)
+        out.rows(rows, header=("paper", "year", "verdict", "seeds", "what it says"), right=(3,), stretch=4)
         for slug in moved:
             out.line(
                 styled(f"{slug}: its card was changed after its result was made; the verdict is of the old one", "red")

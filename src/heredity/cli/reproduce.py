@@ -38,11 +38,11 @@ def reproduce_command(
     executor: Annotated[str, typer.Option(help="inline, processes, processes:N, ray or ray:ADDRESS.")] = "processes",
     lab: Annotated[
         Path | None,
-        typer.Option("--lab", help="Where trials are recorded.  [default: reproduce/PAPER]", show_default=False),
+        typer.Option("--lab", help="Where trials are recorded; by default reproduce/PAPER.", show_default=False),
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(help="Where the result goes.  [default: results of the source checkout]", show_default=False),
+        typer.Option(help="Where the result goes; by default results.", show_default=False),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Run a few cells of the stored result again and compare.")
@@ -51,11 +51,13 @@ def reproduce_command(
 ) -> None:
     """Run the check of what a paper says, and give the verdict.
 
-    Every trial is recorded in a lab: a run that was stopped goes on where it was, and more seeds reuse the old ones.
-    Arms, metric, rule and seeds stand in the paper's card; the result keeps the card's hash. Only a run with all arms
-    and seeds of the card is written as a result.
+    Every trial is recorded in a lab: a run that was stopped goes on where it
+    was, and more seeds reuse the old ones. Arms, metric, rule and seeds stand
+    in the paper's card; the result keeps the card's hash. Only a run with all
+    arms and seeds of the card is written as a result.
 
-    JSON: the result as it is written: verdict, reason, subs, preconditions, arms, cells, environment, card.
+    JSON: the result as it is written: verdict, reason, subs, preconditions,
+    arms, cells, environment, card.
 
     Example: heredity reproduce genome --seeds 3 --arms genome_plus,best_expert
     """

@@ -8,9 +8,9 @@ Source: arXiv 2403.13187, section 3.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,15 @@ from heredity.merging.base import Merger, StateDict, Weights, check_compatible, 
 from heredity.merging.merge_space import MergeSpace
 from heredity.merging.mergers import merger_for
 from heredity.merging.recipe import MergeRecipe
-from heredity.search.base import Candidate, Searcher, Told, fitness_of
+from heredity.search.base import Searcher, Told, fitness_of
 from heredity.search.cma import CMA
+from heredity.search.decoded import DecodedSearcher
 
 Vector: TypeAlias = NDArray[np.float64]
 Score: TypeAlias = Callable[[StateDict], float | Outcome]
 
 
-class RecipeSearcher(Searcher[MergeRecipe]):
+class RecipeSearcher(DecodedSearcher[MergeRecipe]):
     """A searcher of vectors, seen as a searcher of recipes; it never touches weights.
 
     Args:
@@ -54,43 +55,20 @@ class RecipeSearcher(Searcher[MergeRecipe]):
         if vectors is not None and start is not None:
             raise ValueError("give either a searcher of vectors or a start, not both")
         self.space = space
-        self.vectors: Searcher[Vector] = vectors or CMA(
-            *(space.dim, sigma0, space.x0 if start is None else start), population=population, seed=seed, metric=metric
-        )
-        self._out: dict[int, Candidate[Vector]] = {}
+        first = space.x0 if start is None else start
+        super().__init__(vectors or CMA(space.dim, sigma0, first, population=population, seed=seed), metric)
 
-    def ask(self, n: int | None = None) -> list[Candidate[MergeRecipe]]:
-        """Recipes to evaluate."""
-        asked = self.vectors.ask(n)
-        self._out |= {candidate.id: candidate for candidate in asked}
-        return [Candidate(candidate.id, self.space.decode(candidate.value)) for candidate in asked]
+    def decode(self, vector: Vector) -> MergeRecipe:
+        """The recipe of a vector."""
+        return self.space.decode(vector)
 
-    def tell(self, candidates: Sequence[Candidate[MergeRecipe]], outcomes: Sequence[Told]) -> None:
-        """Report outcomes to the searcher of vectors."""
-        unknown = [candidate.id for candidate in candidates if candidate.id not in self._out]
-        if unknown:
-            raise ValueError(f"candidate {unknown[0]} was never asked, or has been told before")
-        self.vectors.tell([self._out[candidate.id] for candidate in candidates], outcomes)
-        for candidate in candidates:
-            del self._out[candidate.id]
+    def refusal(self, vector: Vector) -> str | None:
+        """Every vector is a recipe."""
+        return None
 
-    @property
-    def best(self) -> tuple[Candidate[MergeRecipe], float] | None:
-        """The best recipe told so far."""
-        best = self.vectors.best
-        return None if best is None else (Candidate(best[0].id, self.space.decode(best[0].value)), best[1])
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """The state of the searcher of vectors, and what is out."""
-        return {
-            "vectors": self.vectors.state_dict(),
-            "out": [[candidate.id, candidate.value.tolist()] for candidate in self._out.values()],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue."""
-        self.vectors.load_state_dict(state["vectors"])
-        self._out = {int(i): Candidate(int(i), np.asarray(value)) for i, value in state["out"]}
+    def price(self, value: MergeRecipe) -> float:
+        """No recipe costs more than another."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,9 @@ def draw(paper: Paper, claim: Claim, result: Result, path: Path) -> None:
     style: dict[Any, Any] = {"font.size": 9, "font.family": "DejaVu Sans"}
     style |= {"axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(12, 1.6 + 0.34 * rows), dpi=110, layout="constrained")
+        figure = Figure(figsize=(13, 1.8 + 0.34 * rows), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1))
+        left, right = figure.subplots(1, 2, width_ratios=(1, 0.8))
         _arms(left, claim, result)
         _subs(right, shown)
         verdict = result.verdict
@@ -57,8 +57,9 @@ def _arms(axes: Any, claim: Claim, result: Result) -> None:
             axes.plot(summary.estimate.mean, row, "o", color=colour, markersize=6)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x", alpha=0.2)
-    axes.set_xlabel(f"{claim.metric}, {claim.direction} is better: mean, {claim.level:.0%} interval over seeds, cells")
+    axes.set_xlabel(f"{claim.metric} ({claim.direction} is better): cells, mean, {claim.level:.0%} interval")
     roles = [role for role in _ROLES if any(claim.arm(name).role == role for name in names)]
     handles = [axes.plot([], [], "o", color=_ROLES[role], label=role)[0] for role in roles]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=4, frameon=False, fontsize=8)
@@ -74,7 +75,8 @@ def _subs(axes: Any, subs: list[SubVerdict]) -> None:
     labels = [f"{sub.name}{'' if sub.weight != 'reported' else ' (reported)'}" for sub in subs]
     axes.set_yticks(range(len(subs)), labels)
     axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x", alpha=0.2)
-    axes.set_xlabel("difference (positive: the tested arm is better) or level, with its bound")
+    axes.set_xlabel("difference (better to the right) or level")
     handles = [axes.plot([], [], "o", color=colour, label=word)[0] for word, colour in _VERDICTS.items()]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, frameon=False, fontsize=8)
+    axes.legend(handles=handles, loc="upper right", bbox_to_anchor=(1, -0.1), ncols=3, frameon=False, fontsize=8)

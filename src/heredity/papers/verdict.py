@@ -239,7 +239,7 @@ def _precondition(claim: Claim, leaf: Level, cells: Sequence[CellResult]) -> Sub
 def _joined(rule: Rule, subs: Mapping[int, SubVerdict]) -> Verdict:
     if isinstance(rule, (AllOf, AnyOf)):
         parts = [_joined(part, subs) for part in rule.parts if not _only_reported(part)]
-        worst_or_best = max if isinstance(rule, AllOf) else max
+        worst_or_best = min if isinstance(rule, AllOf) else max
         return worst_or_best(parts, key=_ORDER.__getitem__)
     sub = subs[id(rule)]
     if sub.weight == "veto" and sub.verdict == "inconclusive" and sub.note in ("", UNDER_HOLM):

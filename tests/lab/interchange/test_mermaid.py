@@ -40,7 +40,7 @@ def test_all_births_and_edges_of_a_small_lineage(pedigree):
         ("m0", "-->", "", "m2"),
         ("m0", "-.->", "base", "m3"),
         ("m1", "-->", "", "m3"),
-        ("m2", "-.->", "parent", "m3"),
+        ("m2", "-.->", "mate", "m3"),
         ("m3", "-->", "", "m4"),
     ]
     assert drawn.edges == 6 and drawn.characters == len(text)

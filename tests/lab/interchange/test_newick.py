@@ -8,6 +8,7 @@ import sys
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from heredity.lab.interchange.lineage import Lineage, printable
 from heredity.lab.interchange.newick import quoted, write_newick
 from heredity.lab.journal import encode_line

@@ -17,6 +17,7 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt
 
 demo: $(VENV)/base.stamp
 	$(BIN)/heredity evolve --lab demo/lab --export demo/winner
+	@echo "  (source $(BIN)/activate puts heredity on your path)"
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal

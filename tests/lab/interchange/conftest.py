@@ -10,7 +10,7 @@ from species import Average, Judge, Mutate, Norm
 
 import heredity as hd
 
-HOSTILE = 'evil "); \'drop\' [x](y)\n<b>&#35;;\u202e %% {end}'
+HOSTILE = "evil \"); 'drop' [x](y)\n<b>&#35;;\u202e %% {end}"
 
 
 @dataclass

@@ -82,7 +82,7 @@ def test_the_standards_own_example_is_read(tmp_path):
 def test_whatever_is_written_is_read(tmp_path_factory, rows):
     # ancestors among the rows that exist, so that the phylogeny is closed
     taxa = [
-        Taxon(place, tuple(sorted(number for number in ancestors if number < len(rows))), time, math.inf, {"note": note})
+        Taxon(place, tuple(sorted(ancestors & set(range(len(rows))))), time, math.inf, {"note": note})
         for place, (time, ancestors, note) in enumerate(rows)
     ]
     path = tmp_path_factory.mktemp("csv") / "phylogeny.csv"

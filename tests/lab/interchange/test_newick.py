@@ -56,9 +56,7 @@ def written(lineage: Lineage) -> str:
 
 def test_primary_parents_come_back(pedigree):
     labels = {model.id: printable(model.name) if model.name else model.id for model in pedigree.all}
-    expected = {
-        (labels[model.id], labels[model.parents[0].id] if model.parents else None) for model in pedigree.all
-    }
+    expected = {(labels[model.id], labels[model.parents[0].id] if model.parents else None) for model in pedigree.all}
     assert set(read(written(Lineage(pedigree.lab)))) == expected
 
 

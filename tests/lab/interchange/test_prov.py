@@ -82,7 +82,8 @@ def test_a_model_in_two_roles_is_one_derivation(pedigree):
     document = prov_document(Lineage(pedigree.lab, [twice.id]))
     check_structure(document)
     ways = [one for one in document["wasDerivedFrom"].values() if one["prov:generatedEntity"] == f"model:{twice.id}"]
-    assert len(ways) == 2 and len([u for u in document["used"].values() if u["prov:activity"] == f"birth:{twice.id}"]) == 3
+    uses = [use for use in document["used"].values() if use["prov:activity"] == f"birth:{twice.id}"]
+    assert len(ways) == 2 and len(uses) == 3
     roles = next(one["heredity:role"] for one in ways if one["prov:usedEntity"] == f"model:{pedigree.two.id}")
     assert isinstance(roles, list) and len(roles) == 2 and "base" in roles
 
@@ -97,7 +98,7 @@ def test_hostile_metric_names_are_qualified_names(pedigree):
 
 
 def test_an_independent_reader_takes_it(pedigree):
-    model = pytest.importorskip("prov.model", reason="the prov package reads PROV-JSON independently; it is not installed")
+    model = pytest.importorskip("prov.model", reason="the independent reader, prov, is not installed")
     file = io.StringIO()
     write_prov(Lineage(pedigree.lab), file)
     document = model.ProvDocument.deserialize(content=file.getvalue(), format="json")

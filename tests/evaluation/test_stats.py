@@ -14,6 +14,7 @@ from heredity.evaluation.stats import (
     holm,
     mcnemar,
     paired_bootstrap,
+    student,
     wilson,
 )
 
@@ -147,3 +148,27 @@ def test_corrected_rate_undoes_the_test() -> None:
     assert corrected_rate(0.0, 0.9, 0.98) == 0.0
     with pytest.raises(ValueError, match="tell nothing"):
         corrected_rate(0.5, 0.5, 0.5)
+
+
+def test_student_equals_the_table_and_averages_clusters() -> None:
+    # 1 … 5: mean 3, s = √2.5, t(4, .975) = 2.776445: half-width 2.776445·√2.5/√5 = 2.776445/√2.
+    estimate = student([1, 2, 3, 4, 5])
+    assert (estimate.mean, estimate.n) == (3.0, 5)
+    assert estimate.high - 3 == 3 - estimate.low == pytest.approx(2.776445 / 2**0.5, rel=1e-6)
+    assert student([0, 2, 1, 3, 2, 4, 4, 4, 5, 5], cluster=[1, 1, 2, 2, 3, 3, 4, 4, 5, 5]) == estimate
+
+
+def test_student_covers_where_percentiles_of_five_do_not() -> None:
+    rng = np.random.default_rng(6)
+    samples = rng.normal(size=(400, 5))
+    covered = [student(x).low <= 0 <= student(x).high for x in samples]
+    percentiles = [(e := bootstrap(x, n=400)).low <= 0 <= e.high for x in samples]
+    # Binomial standard deviation of 400 tries at .95 is .011, at .83 it is .019.
+    assert 0.91 < np.mean(covered) < 0.98 and 0.77 < np.mean(percentiles) < 0.90
+
+
+def test_student_refuses_one_observation_and_nan() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        student([1.0, 2.0], cluster=[7, 7])
+    with pytest.raises(ValueError, match="finite"):
+        student([1.0, float("nan")])

@@ -183,3 +183,16 @@ def test_the_table_counts_failures() -> None:
     table = {summary.arm: summary for summary in judge(claim_of(BEATS_B), cells).arms}
     assert (table["a"].cells, table["a"].failed) == (6, 1) and "c" not in table
     assert table["b"].estimate is not None and table["b"].estimate.mean == 0.0
+
+
+def test_a_verdict_that_students_interval_does_not_share_says_so() -> None:
+    # 1, 1, 1, 1, 1, −.6: mean .733, s = .653, t(5, .975) = 2.571: .733 ± .686 is above 0. 1, 1, 1, 1, .6, −.8: mean
+    # .633, s = .720: ± .756 covers 0, while the percentiles (p about .03) do not.
+    clear = dict(zip(SEEDS, (1.0, 1.0, 1.0, 1.0, 1.0, -0.6), strict=True))
+    bare = dict(zip(SEEDS, (1.0, 1.0, 1.0, 1.0, 0.6, -0.8), strict=True))
+    for values, doubted in ((clear, False), (bare, True)):
+        cells = [CellResult("a", "", seed, {"m": value}) for seed, value in values.items()]
+        cells += [CellResult("b", "", seed, {"m": 0.0}) for seed in SEEDS]
+        sub = judge(claim_of(BEATS_B, correction="none", resamples=10_000), cells).subs[0]
+        assert sub.verdict == "confirmed"
+        assert bool(sub.doubt) == doubted and ("inconclusive" in sub.doubt) == doubted

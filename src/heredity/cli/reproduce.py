@@ -171,7 +171,7 @@ def _sub(sub: SubVerdict) -> list[Any]:
         "" if sub.estimate is None else f"{sub.estimate.mean:+.3f} [{sub.estimate.low:+.3f}, {sub.estimate.high:+.3f}]"
     )
     p = "" if sub.p is None else "p < .001" if sub.p < 0.001 else f"p {sub.p:.3f}"
-    note = "; ".join(text for text in (f"hardest: {sub.against}" if sub.against else "", sub.note) if text)
+    note = "; ".join(text for text in (f"hardest: {sub.against}" if sub.against else "", sub.note, sub.doubt) if text)
     return [sub.name + weight, number + against, p, styled(sub.verdict, VERDICT_STYLES[sub.verdict]), note]
 
 

@@ -1,7 +1,8 @@
 """Intervals for means and proportions, and paired comparisons. Written once; every table and claim uses it.
 
 Sources: Wilson 1927 (score interval); Clopper & Pearson 1934 (exact interval); Efron & Tibshirani 1993, chapters 13 and
-16 (percentile bootstrap, clusters); McNemar 1947 (paired proportions); Holm 1979 (several tests); Cliff 1993 (δ);
+16 (percentile bootstrap, clusters); Student 1908 (small
+samples); McNemar 1947 (paired proportions); Holm 1979 (several tests); Cliff 1993 (δ);
 Rogan & Gladen 1978 (a rate seen through an imperfect test).
 """
 
@@ -126,6 +127,37 @@ def bootstrap_p(
     _, means, _ = _resampled_means(values, cluster, n, seed)
     smaller = min(int((means <= null).sum()), int((means >= null).sum()))
     return min(1.0, 2 * (smaller + 1) / (n + 1))
+
+
+def student(
+    values: ArrayLike, *, cluster: Sequence[int] | NDArray[np.int_] | None = None, level: float = 0.95
+) -> Estimate:
+    """Student's interval of a mean: for few observations, which the bootstrap's percentiles make too certain.
+
+    The mean of 5 normal observations lies in their 95 % percentile interval in 83 % of cases, of 10 in 90 %, of 20 in
+    92 %; in Student's in 95 %. Observations of one cluster are averaged first, and clusters count equally.
+
+    Raises:
+        ValueError: fewer than two clusters, a non-finite value, or labels of another length.
+    """
+    observed = np.asarray(values, dtype=np.float64).reshape(-1)
+    if not np.isfinite(observed).all():
+        raise ValueError(f"Student's interval needs finite values; {int((~np.isfinite(observed)).sum())} are not")
+    units: NDArray[np.float64] = observed
+    if cluster is not None:
+        labels = np.asarray(cluster).reshape(-1)
+        if labels.shape != observed.shape:
+            raise ValueError(f"{labels.size} cluster labels for {observed.size} values")
+        _, inverse = np.unique(labels, return_inverse=True)
+        units = np.bincount(inverse, observed) / np.bincount(inverse)
+    if units.size < 2:
+        raise ValueError(f"Student's interval needs at least two observations or clusters, got {units.size}")
+    from scipy.special import stdtrit
+
+    std = float(units.std(ddof=1))
+    half = float(stdtrit(units.size - 1, 0.5 + level / 2)) * std / math.sqrt(units.size)
+    mean = float(units.mean())
+    return Estimate(mean, mean - half, mean + half, std, int(units.size))
 
 
 def _resampled_means(

@@ -22,6 +22,7 @@ from heredity.lab.maintenance import GcReport, Problem, collect, find_problems
 from heredity.lab.model import Model
 from heredity.lab.operator import Operator, Probe, Request
 from heredity.lab.rebuild import rebuild
+from heredity.lab.sharing import representative
 from heredity.lab.steps import Step, add_model
 
 if TYPE_CHECKING:
@@ -267,9 +268,10 @@ class Lab:
 
     # Measurements
 
-    def measure(self, probe: Probe, model: Ref, *, seed: int = 0) -> Ok | Failed:
-        """Run a probe on a model: once, recalled ever after. A probe that raised is tried again when asked again."""
-        return self.measure_all(probe, [model], seed=seed)[0]
+    def measure(self, probe: Probe, model: Ref, *, seed: int = 0, by: Probe | None = None) -> Ok | Failed:
+        """Run a probe: once, recalled ever after; one that raised is tried again. `by`: see `heredity.lab.sharing`."""
+        measured = self[model] if by is None else representative(self, probe, self[model], by, seed)
+        return self.measure_all(probe, [measured], seed=seed)[0]
 
     def measure_all(
         self, probe: Probe, models: Iterable[Ref], *, seed: int = 0, executor: str | Executor | None = None

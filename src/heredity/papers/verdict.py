@@ -10,8 +10,10 @@ since they share data and parents):
 With correction="holm" the sub-claims that count must also stand after Holm's correction for their number. The rule
 joins them: all of several is not confirmed as soon as one part is not, and inconclusive when no part is refuted but one
 is open; any of several is the reverse. A failed precondition makes the whole inconclusive; the parts are still printed.
-Bootstrap intervals of five seeds are somewhat too narrow (percentile intervals are, by about √((n − 1)/n) and the
-missing tails of small samples): read a bare margin with care, and add seeds.
+
+Percentile intervals of few seeds are too narrow: of five seeds they cover the mean in 83 % of cases, not in 95 %, of
+ten in 90 %. The rule counts as the card fixed it; where Student's interval over the same seeds would decide otherwise,
+the sub-claim says so (`doubt`), and more seeds are the remedy.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from heredity.evaluation.stats import Estimate, bootstrap, bootstrap_p, holm
+from heredity.evaluation.stats import Estimate, bootstrap, bootstrap_p, holm, student
 from heredity.papers.claim import AllOf, AnyOf, Claim, Difference, Direction, Level, Rule, SubClaim, sub_claims
 
 Verdict: TypeAlias = Literal["confirmed", "not confirmed", "inconclusive"]
@@ -61,6 +63,7 @@ class SubVerdict:
         against: the hardest arm, where there are several.
         p: two-sided, corrected when the card says so; None where there is none.
         note: what stood in the way.
+        doubt: what Student's interval says, where that is another verdict before any correction.
     """
 
     name: str
@@ -72,6 +75,7 @@ class SubVerdict:
     against: str | None = None
     p: float | None = None
     note: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,11 @@ def _judged(claim: Claim, leaf: SubClaim, against: str | None, sample: _Sample) 
         return found
     if estimate.n < LEAST_SEEDS:
         return replace(found, note=f"{estimate.n} seeds cannot decide; at least {LEAST_SEEDS} are needed")
-    return replace(found, verdict=_verdict_of(estimate, bound, direction))
+    verdict = _verdict_of(estimate, bound, direction)
+    exact = student(sample.values, cluster=sample.seeds, level=claim.level)
+    other = _verdict_of(exact, bound, direction)
+    doubt = f"Student's interval [{exact.low:+.3f}, {exact.high:+.3f}]: {other}" if other != verdict else ""
+    return replace(found, verdict=verdict, doubt=doubt)
 
 
 def _side(claim: Claim, leaf: SubClaim) -> tuple[Direction, float]:

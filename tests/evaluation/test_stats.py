@@ -154,7 +154,8 @@ def test_student_equals_the_table_and_averages_clusters() -> None:
     # 1 … 5: mean 3, s = √2.5, t(4, .975) = 2.776445: half-width 2.776445·√2.5/√5 = 2.776445/√2.
     estimate = student([1, 2, 3, 4, 5])
     assert (estimate.mean, estimate.n) == (3.0, 5)
-    assert estimate.high - 3 == 3 - estimate.low == pytest.approx(2.776445 / 2**0.5, rel=1e-6)
+    half = 2.776445 / 2**0.5
+    assert (estimate.low, estimate.high) == pytest.approx((3 - half, 3 + half), rel=1e-6)
     assert student([0, 2, 1, 3, 2, 4, 4, 4, 5, 5], cluster=[1, 1, 2, 2, 3, 3, 4, 4, 5, 5]) == estimate
 
 

@@ -230,7 +230,7 @@ def _report(found: Evolution, *, lab: Path, export: Path | None, seconds: float,
     screen.next_steps(
         shlex.join(["heredity", "path", winner, *option]),
         shlex.join(["heredity", "tree", *option]),
-        shlex.join(["heredity", "show", winner, *option]),
+        shlex.join(["heredity", "report", *option, "--open"]),
     )
 
 

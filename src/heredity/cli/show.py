@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from heredity.cli.labs import JsonOption, LabOption, RefArgument, open_lab
+from heredity.errors import LabError, UnknownModel
 
 if TYPE_CHECKING:
     from heredity.cli.console import Cell, Out
@@ -20,9 +21,10 @@ _CHILDREN = 10  # children listed one by one; all of them are counted
 
 
 def show_command(ref: RefArgument, *, lab_path: LabOption = None, as_json: JsonOption = False) -> None:
-    """Everything about one model.
+    """Everything about one model, or about a paper.
 
-    Parents and children, configuration, measurements, weights, cost, environment, commands to copy.
+    Of a model: parents and children, configuration, measurements, weights, cost, environment, commands to copy. Of a
+    paper (its short name, as in heredity papers): its card and the committed verdict.
 
     JSON: a birth as in log with key, version, config, settings, children, measurements, tags, notes, operator_notes,
     death, weights, architecture, environment, cost, commands.
@@ -32,8 +34,15 @@ def show_command(ref: RefArgument, *, lab_path: LabOption = None, as_json: JsonO
     from heredity.cli.console import Out, print_json
     from heredity.cli.record import dossier_json, gather
 
-    with open_lab(lab_path) as lab:
-        dossier = gather(lab, lab[ref].id)
+    try:
+        lab = open_lab(lab_path)
+        model = lab[ref]
+    except (LabError, UnknownModel):
+        if not _shown_as_paper(ref, as_json):
+            raise
+        return
+    with lab:
+        dossier = gather(lab, model.id)
         if as_json:
             print_json(dossier_json(lab, dossier))
             return
@@ -45,6 +54,20 @@ def show_command(ref: RefArgument, *, lab_path: LabOption = None, as_json: JsonO
         _weights(out, lab, dossier)
         _conditions(out, dossier)
         _commands(out, lab, dossier)
+
+
+def _shown_as_paper(ref: str, as_json: bool) -> bool:
+    """Show the paper that a reference names; False when it names none."""
+    from heredity.cli.papers import show_paper
+    from heredity.papers.catalogue import find_paper
+    from heredity.papers.errors import UnknownPaper
+
+    try:
+        paper = find_paper(ref)
+    except UnknownPaper:
+        return False
+    show_paper(paper, as_json=as_json)
+    return True
 
 
 def _identity(out: Out, dossier: Dossier) -> None:

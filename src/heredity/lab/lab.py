@@ -16,6 +16,7 @@ from heredity.lab.canonical import canonical, dataclass_form, digest, source_has
 from heredity.lab.dispatch import Dispatch
 from heredity.lab.executors import Executor, executor_for
 from heredity.lab.index import Index
+from heredity.lab.interchange.mlflow import observe
 from heredity.lab.journal import JournalWriter
 from heredity.lab.lease import LeaseBook
 from heredity.lab.maintenance import GcReport, Problem, collect, find_problems
@@ -366,16 +367,13 @@ class Lab:
         return digest({"probe": probe, "model": model, "seed": canonical(seed, "seed")})
 
     def append(self, *lines: Mapping[str, Any]) -> None:
-        """Write records to this process's journal.
-
-        Raises:
-            ReadOnlyLab: the lab was opened for reading only, or its folder cannot be written.
-        """
+        """Write records to this process's journal; raises `ReadOnlyLab` where it cannot be written."""
         if not self.writable:
             raise ReadOnlyLab(f"the lab at {self.path} is open for reading only; nothing was recorded")
         now = time.time()
         start, written = self._writer.append(*({"time": now, **line} for line in lines))
         self.index.add_own(self._writer.path.name, start, written)
+        observe(self.root, written)
 
     def executor(self, choice: str | Executor | None = None) -> Executor:
         """The executor to use; those made here live as long as the lab, so that workers start once."""

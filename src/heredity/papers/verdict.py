@@ -219,7 +219,7 @@ def _correct(claim: Claim, comparisons: dict[int, list[SubVerdict]]) -> None:
     for (key, place), p in zip(places, corrected, strict=True):
         sub = replace(comparisons[key][place], p=p)
         if sub.verdict != "inconclusive" and p >= 1 - claim.level:
-            sub = replace(sub, verdict="inconclusive", note=UNDER_HOLM)
+            sub = replace(sub, verdict="inconclusive", note=UNDER_HOLM, doubt="")
         comparisons[key][place] = sub
 
 

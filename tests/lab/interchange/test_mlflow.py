@@ -87,10 +87,16 @@ def test_births_are_runs_between_models(pedigree, server, monkeypatch):
     (metric,) = client.get_logged_model(made[pedigree.ancestor.id]).metrics
     assert (metric.key, metric.value) == ("norm", 25.0)
 
-    # a later process knows neither run nor model: it asks the server for them
-    later = Tracker(server, root)
+    # a lab tells of new births by itself, as long as the variable is set
     from species import Mutate, Norm
 
+    told = pedigree.lab.derive(Mutate(), pedigree.merged, seed=8)
+    assert tracker.flush(120)
+    (run,) = client.search_runs([experiment], f"tags.`heredity.id` = '{told.id}'")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+    # a later process knows neither run nor model: it asks the server for them
+    later = Tracker(server, root)
     before = len(lines_of(pedigree.lab))
     child = pedigree.lab.derive(Mutate(), pedigree.merged, seed=9)
     pedigree.lab.measure(Norm(), pedigree.two)

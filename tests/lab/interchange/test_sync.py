@@ -331,6 +331,18 @@ def test_a_lab_copied_into_a_store_by_other_means_is_read(filled, tmp_path):
     assert content(tmp_path / "back") == content(filled.root)
 
 
+def test_a_piece_that_is_cut_short_is_sent_again(filled, tmp_path):
+    push(filled, "memory://far")
+    fs = MemoryFileSystem()
+    (piece,) = fs.find("/far/births")
+    fs.pipe_file(piece, fs.cat_file(piece)[:-5])  # a store without renaming, interrupted
+    with pytest.raises(LabError, match="no lab"):
+        pull(tmp_path / "back", "memory://far")
+    assert push(filled, "memory://far").journals == 1
+    pull(tmp_path / "back", "memory://far")
+    assert content(tmp_path / "back") == content(filled.root)
+
+
 def test_pieces_with_a_gap_are_read_up_to_it():
     assert [piece[2] for piece in _chain([(0, 5, "a"), (3, 9, "b"), (3, 7, "c"), (10, 12, "d")])] == ["a", "b"]
     assert list(_chain([(1, 5, "a")])) == []

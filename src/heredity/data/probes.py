@@ -59,4 +59,5 @@ class Upright(Probe):
 @torch.no_grad()
 def _right(model: Model, x: Tensor, y: Tensor) -> Tensor:
     logits = model.load()(x)
-    return ((logits.argmax(1) == y) & torch.isfinite(logits).all(1)).double()
+    right: Tensor = (logits.argmax(1) == y) & torch.isfinite(logits).all(1)
+    return right.double()

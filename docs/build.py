@@ -20,6 +20,7 @@ from builder import (  # noqa: E402 - found beside this file
     command_reference,
     markdown,
     merging_tables,
+    page_keys,
     paper_pages,
     recipe_reference,
     scale_figures,
@@ -40,7 +41,7 @@ NAVIGATION = [
     "scale.md",
     "limits.md",
 ]
-GENERATORS = (code_tables, command_reference, merging_tables, paper_pages, recipe_reference, scale_figures)
+GENERATORS = (code_tables, command_reference, merging_tables, page_keys, paper_pages, recipe_reference, scale_figures)
 
 
 def parts() -> dict[str, str]:

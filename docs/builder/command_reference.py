@@ -101,7 +101,9 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[Row], list[Row]]:
             value = "" if kind is bool else f" {info.metavar or _value(kind)}"
             none = default is None or default is False or default is inspect.Parameter.empty
             shown = "" if none else f"`{default}`"
-            options.append((", ".join(sorted(names, key=lambda name: not name.startswith("--"))) + value, meaning, shown))
+            options.append(
+                (", ".join(sorted(names, key=lambda name: not name.startswith("--"))) + value, meaning, shown)
+            )
     return arguments, options
 
 

@@ -104,7 +104,7 @@ def written(text: str) -> str:
 
 def cell(text: str) -> str:
     """Text as a cell of a table."""
-    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
+    return re.sub(r"[ \t\n]+", " ", text).replace("|", "\\|").strip()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -112,6 +112,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
     rule = ["---:" if place in right else "---" for place in range(len(header))]
     lines = [header, rule, *([cell(text) for text in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def code(tokens: Iterable[Token]) -> Iterator[str]:
+    """All code, in blocks and in lines."""
+    for token in tokens:
+        if token.type == "fence":
+            yield token.content
+        yield from (child.content for child in token.children or [] if child.type == "code_inline")
 
 
 def pages(folder: Path) -> list[Path]:

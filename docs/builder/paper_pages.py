@@ -15,6 +15,9 @@ from heredity.papers.verdict import SubVerdict
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_RUN = "not run"
+NO_BREAK = "\u00a0"
+SUB_CLAIMS = ("sub-claim", "counts", "estimate", "bound", "p", "verdict", "note")
+VERDICTS = ("confirmed", "not confirmed", "inconclusive", NOT_RUN)
 
 
 def _result(paper: Paper, scale: str = "small") -> Result | None:
@@ -49,9 +52,6 @@ def section_gallery() -> str:
         parts.append(f"### {family}\n")
         parts.append(table(("paper", "year", "what it says", "our check, small scale", "the paper's own figure"), rows))
     return "\n".join(parts)
-
-
-VERDICTS = ("confirmed", "not confirmed", "inconclusive", NOT_RUN)
 
 
 def paper_pages() -> dict[str, str]:
@@ -91,14 +91,16 @@ def _result_parts(paper: Paper, claim: Claim, scale: Scale, result: Result) -> I
     yield f"**{result.verdict}** at {scale.name} scale, {len(result.seeds)} seeds: {judged.reason}.\n"
     if moved(claim, result):
         yield "This result was made by another card than today's: run the check again.\n"
-    yield table(("sub-claim", "counts", "estimate", "bound", "p", "verdict", "note"), map(_sub, judged.subs))
+    rows = [_sub(sub) for sub in judged.subs]
+    told = len(SUB_CLAIMS) if any(row[-1] for row in rows) else len(SUB_CLAIMS) - 1
+    yield table(SUB_CLAIMS[:told], [row[:told] for row in rows])
     if judged.preconditions:
         yield "Preconditions, judged by their mean:\n"
         yield table(("precondition", "estimate", "bound", "met"), map(_precondition, judged.preconditions))
     yield f"## Our table{suffix}\n"
     level = f"{claim.level:.0%}".replace("%", " %")
     yield (
-        f"{claim.metrics[claim.metric]} (`{claim.metric}`, {claim.direction} is better); "
+        f"{_capital(claim.metrics[claim.metric])} (`{claim.metric}`, {claim.direction} is better); "
         f"mean over cells and {level} interval over seeds.\n"
     )
     yield table(("arm", "role", "what it is", "mean and interval", "cells"), _arms(claim, result), right=(4,))
@@ -109,9 +111,10 @@ def _result_parts(paper: Paper, claim: Claim, scale: Scale, result: Result) -> I
 
 
 def _sub(sub: SubVerdict) -> Sequence[str]:
-    against = f"against {sub.against}. " if sub.against else ""
-    p = "" if sub.p is None else f"{sub.p:.3f}"
-    return [sub.name, sub.weight, _estimate(sub.estimate), _bound(sub), p, sub.verdict, f"{against}{sub.note}"]
+    notes = [f"hardest: `{sub.against}`" if sub.against else "", sub.note]
+    p = "" if sub.p is None else "< 0.001" if sub.p < 0.001 else f"{sub.p:.3f}"
+    note = "; ".join(filter(None, notes))
+    return [sub.name, sub.weight, _estimate(sub.estimate), _bound(sub), p.replace(" ", NO_BREAK), sub.verdict, note]
 
 
 def _precondition(sub: SubVerdict) -> Sequence[str]:
@@ -120,7 +123,7 @@ def _precondition(sub: SubVerdict) -> Sequence[str]:
 
 
 def _bound(sub: SubVerdict) -> str:
-    return f"{'above' if sub.direction == 'higher' else 'below'} {sub.bound:g}"
+    return f"{'above' if sub.direction == 'higher' else 'below'}{NO_BREAK}{sub.bound:g}"
 
 
 def _estimate(estimate: Estimate | None) -> str:
@@ -129,7 +132,7 @@ def _estimate(estimate: Estimate | None) -> str:
     numbers = (estimate.mean, estimate.low, estimate.high)
     places = 3 if max(map(abs, numbers)) >= 0.1 else 4
     mean, low, high = (f"{number:.{places}f}".replace("-", "−") for number in numbers)
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low}, {high}]".replace(" ", NO_BREAK)
 
 
 def _arms(claim: Claim, result: Result) -> Iterator[Sequence[str]]:
@@ -142,12 +145,18 @@ def _arms(claim: Claim, result: Result) -> Iterator[Sequence[str]]:
 
 def _conditions(result: Result) -> str:
     machine, spent = result.environment, result.seconds
-    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("heredity", "torch") if name in machine["versions"])
+    versions = ", ".join(
+        f"{name} {machine['versions'][name]}" for name in ("heredity", "torch") if name in machine["versions"]
+    )
     processor = f", {spent['cpu'] / 60:.0f} minutes of processor time" if "cpu" in spent else ""
     return (
         f"{spent['cells'] / 60:.0f} minutes of cells{processor}; {machine['cpu']['model']}, {machine['cpu']['cores']} "
         f"cores; {versions}; commit {str(machine['git'])[:12]}; card {result.card[:12]}."
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _protocol(claim: Claim) -> Iterator[str]:
@@ -158,7 +167,8 @@ def _protocol(claim: Claim) -> Iterator[str]:
     worlds = f" Worlds: {', '.join(claim.worlds)}." if claim.worlds != ("",) else ""
     yield f"Seeds from {claim.first_seed} on; {claim.resamples:,} resamples by seed; {correction}.{worlds}\n"
     yield table(
-        ("scale", "seeds", "budget", "needs"), [[s.name, str(s.seeds), s.budget, s.needs or "nothing"] for s in claim.scales]
+        ("scale", "seeds", "budget", "needs"),
+        [[s.name, str(s.seeds), s.budget, s.needs or "nothing"] for s in claim.scales],
     )
     for pilot in claim.pilots:
         seeds = ", ".join(map(str, pilot.seeds))

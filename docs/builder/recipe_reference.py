@@ -132,5 +132,7 @@ def _plural(annotation: Any) -> str:
 
 def _bounds(metadata: typing.Sequence[Any]) -> str:
     marks = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    found = [f"{mark} {getattr(part, name):g}" for part in metadata for name, mark in marks.items() if hasattr(part, name)]
+    found = [
+        f"{mark} {getattr(part, name):g}" for part in metadata for name, mark in marks.items() if hasattr(part, name)
+    ]
     return f", {' and '.join(found)}" if found else ""

@@ -23,7 +23,9 @@ def _read(name: str) -> dict[str, Any] | None:
 def _machine(found: dict[str, Any]) -> str:
     machine = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    return f"Measured on {machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['system']}; {versions}.\n"
+    return (
+        f"Measured on {machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['system']}; {versions}.\n"
+    )
 
 
 def section_birth_constants() -> str:
@@ -66,7 +68,11 @@ def section_birth_implications() -> str:
     rows = [
         ["recording 10^6 births from one process", f"10^6 × {cost * 1e3:.2f} ms", _time(BIRTHS * cost)],
         ["births that one process can record", f"1 / {cost * 1e3:.2f} ms", f"{1 / cost:,.0f} a second"],
-        ["length of a birth above which 10^3 workers wait for nothing", f"10^3 × {cost * 1e3:.2f} ms", _time(WORKERS * cost)],
+        [
+            "length of a birth above which 10^3 workers wait for nothing",
+            f"10^3 × {cost * 1e3:.2f} ms",
+            _time(WORKERS * cost),
+        ],
         [
             "share of a one-minute birth that is recording",
             f"{cost * 1e3:.2f} ms / 60 s",
@@ -129,7 +135,9 @@ def section_other_benchmarks() -> str:
         if path.stem not in ("births", "merge_disk"):
             found = json.loads(path.read_text(encoding="utf-8"))
             rows = [[name, _plain(value)] for name, value in found.get("ratios", {}).items()]
-            parts.append(f"### bench/{path.stem}.py\n\n{table(('ratio', 'measured'), rows, right=(1,))}\n{_machine(found)}")
+            parts.append(
+                f"### bench/{path.stem}.py\n\n{table(('ratio', 'measured'), rows, right=(1,))}\n{_machine(found)}"
+            )
     return "\n".join(parts) or "There are no others yet.\n"
 
 

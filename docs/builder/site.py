@@ -60,7 +60,7 @@ class Site:
             f"<title>{escape(title)} – Heredity</title>\n"
             f'<link rel="stylesheet" href="{up}style.css">\n</head>\n<body>\n'
             f'<header><a href="{up}index.html">Heredity</a> <span>Descent with modification, for neural networks</span>'
-            f"</header>\n<div class=\"frame\">\n<details class=\"menu\"><summary>Pages</summary>{self._menu(page)}</details>\n"
+            f'</header>\n<div class="frame">\n<details class="menu"><summary>Pages</summary>{self._menu(page)}</details>\n'
             f'<nav aria-label="Pages">{self._menu(page)}</nav>\n<main>\n{body}\n</main>\n</div>\n</body>\n</html>\n'
         )
 
@@ -70,11 +70,12 @@ class Site:
     def _menu(self, page: str) -> str:
         up = _up(page)
         items = []
+        parent = "papers.md" if page.startswith("papers/") else page
         for name in self.navigation:
-            here = name == page
+            here = name == parent
             inside = ""
             if here:
-                points = [heading for heading in self._headings[page] if heading.level == 2]
+                points = [heading for heading in self._headings[page] if heading.level == 2]  # of a paper's page, too
                 links = "".join(f'<li><a href="#{point.anchor}">{escape(point.text)}</a></li>' for point in points)
                 inside = f"<ul>{links}</ul>" if links else ""
             current = ' aria-current="page"' if here else ""
@@ -91,7 +92,9 @@ class Site:
                 self._relink(child, page)
         html = self._markdown.renderer.render(tokens, self._markdown.options, {})
         html = html.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
-        return _VERDICT.sub(lambda found: f'<{found[1]} class="{found[2].replace(" ", "-")}">{found[2]}</{found[1]}>', html)
+        return _VERDICT.sub(
+            lambda found: f'<{found[1]} class="{found[2].replace(" ", "-")}">{found[2]}</{found[1]}>', html
+        )
 
     def _relink(self, token: Token, page: str) -> None:
         """Links to pages lead to their HTML; files that pages show are copied beside them."""
@@ -107,7 +110,7 @@ class Site:
             return
         file = (self.source / page).parent.joinpath(path).resolve()
         place = file.relative_to(self.source.resolve().parent)
-        place = place.relative_to("docs") if place.parts[0] == "docs" else place
+        place = place.relative_to(self.source.name) if place.parts[0] == self.source.name else place
         copy = self.target / place
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)

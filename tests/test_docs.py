@@ -21,7 +21,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 MARK = "\x1e"  # begins a line that says which block printed what follows
-SHELL = f"""import subprocess as _s; _s.run(['sh', '-e', '-c', {{command!r}}], check=True)"""
+SHELL = "import subprocess as _s; _s.run(['sh', '-e', '-c', {command!r}], check=True)"
 
 
 def fences(page: Path) -> list[Token]:

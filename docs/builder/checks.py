@@ -81,7 +81,7 @@ def _unmentioned(texts: dict[str, str]) -> Iterator[str]:
     for name in merging_tables.method_names():
         if f"`{name}`" not in everything:
             yield f"merging.md: no page mentions the merge method `{name}`"
-    for key in recipe_reference.keys():
+    for key in recipe_reference.recipe_keys():
         if f"`{key.rpartition('.')[2]}`" not in texts.get("recipes.md", ""):
             yield f"recipes.md: does not mention the key `{key}`"
 

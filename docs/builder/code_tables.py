@@ -50,7 +50,8 @@ def _parameters(function: object) -> str:
             parts.append("*")
             starred = True
         starred = starred or parameter.kind is parameter.VAR_POSITIONAL
-        mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        kind = parameter.kind
+        mark = "*" if kind is parameter.VAR_POSITIONAL else "**" if kind is parameter.VAR_KEYWORD else ""
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
         parts.append(f"{mark}{parameter.name}{default}")
     return ", ".join(parts)

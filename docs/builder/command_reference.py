@@ -7,7 +7,7 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,10 +27,10 @@ def command_names() -> list[str]:
 
 def section_commands() -> str:
     """All commands by panel, in the order of `heredity --help`."""
-    group = CommandGroup(name="heredity")
+    commands: Mapping[str, Any] = CommandGroup(name="heredity").commands
     parts: list[str] = []
     panel = ""
-    for command in group.commands.values():
+    for command in commands.values():
         if command.rich_help_panel != panel:
             panel = str(command.rich_help_panel)
             parts.append(f"## {panel}\n")

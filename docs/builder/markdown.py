@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -55,7 +56,7 @@ def headings(tokens: Sequence[Token]) -> list[Heading]:
     """All headings, with anchors as GitHub makes them."""
     found: list[Heading] = []
     seen: dict[str, int] = {}
-    for token, inline in zip(tokens, tokens[1:], strict=False):
+    for token, inline in pairwise(tokens):
         if token.type == "heading_open":
             text = plain(inline)
             anchor = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")

@@ -38,13 +38,13 @@ def section_recipe_keys() -> str:
     """Tables of all keys, one per section of a recipe."""
     parts: list[str] = []
     _section(Recipe, "", parts)
-    unused = set(_MEANINGS) - {name for name in _all_keys(Recipe, "")}
+    unused = set(_MEANINGS) - set(_all_keys(Recipe, ""))
     if unused:
         raise ValueError(f"the recipe has no key {min(unused)!r} any more; take it out of docs/builder")
     return "\n".join(parts)
 
 
-def keys() -> list[str]:
+def recipe_keys() -> list[str]:
     """All keys with their sections, e.g. population.size."""
     return sorted(_all_keys(Recipe, ""))
 

@@ -60,7 +60,8 @@ class Site:
             f"<title>{escape(title)} – Heredity</title>\n"
             f'<link rel="stylesheet" href="{up}style.css">\n</head>\n<body>\n'
             f'<header><a href="{up}index.html">Heredity</a> <span>Descent with modification, for neural networks</span>'
-            f'</header>\n<div class="frame">\n<details class="menu"><summary>Pages</summary>{self._menu(page)}</details>\n'
+            f'</header>\n<div class="frame">\n<details class="menu"><summary>Pages</summary>'
+            f"{self._menu(page)}</details>\n"
             f'<nav aria-label="Pages">{self._menu(page)}</nav>\n<main>\n{body}\n</main>\n</div>\n</body>\n</html>\n'
         )
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs reproduce bench clean
 
 $(VENV)/base.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,16 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python bench/size.py
+	$(BIN)/heredity papers --check
+	$(BIN)/python docs/build.py --check
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/python docs/build.py
+
+# Every paper's claim; what is recorded in reproduce/ is recalled, so that it can be stopped and started again.
+reproduce: $(VENV)/dev.stamp
+	for paper in $$($(BIN)/heredity papers --json | $(BIN)/python -c "import json, sys; print(*(p['slug'] for p in json.load(sys.stdin)))"); \
+	  do $(BIN)/heredity reproduce $$paper --executor processes:2 || exit 1; done
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py

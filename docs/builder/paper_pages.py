@@ -9,7 +9,7 @@ from builder.markdown import table
 from heredity.evaluation.stats import Estimate
 from heredity.papers.card import Paper
 from heredity.papers.catalogue import papers
-from heredity.papers.claim import Claim, Scale
+from heredity.papers.claim import AllOf, AnyOf, Claim, Rule, Scale, sub_claims
 from heredity.papers.result import Result, committed_result, moved, result_path
 from heredity.papers.verdict import SubVerdict
 
@@ -159,8 +159,19 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _rule(rule: Rule, depth: int = 0) -> str:
+    """A rule as a nested list."""
+    indent = "  " * depth
+    if isinstance(rule, (AllOf, AnyOf)):
+        counting = [part for part in rule.parts if any(leaf.weight != "reported" for leaf in sub_claims(part))]
+        word = "all of" if isinstance(rule, AllOf) else "at least one of"
+        return "\n".join([f"{indent}- {word}", *(_rule(part, depth + 1) for part in counting)])
+    return f"{indent}- {rule.name}" + (" (veto)" if rule.weight == "veto" else "")
+
+
 def _protocol(claim: Claim) -> Iterator[str]:
     yield f"## What is checked\n\n{claim.says}\n\n{claim.setting}\n"
+    yield f"The rule, without what is only reported:\n\n{_rule(claim.rule)}\n"
     yield "The recorded values:\n"
     yield table(("value", "meaning"), [[f"`{name}`", meaning] for name, meaning in claim.metrics.items()])
     correction = "Holm's correction" if claim.correction == "holm" else "no correction"

@@ -13,34 +13,11 @@ from pydantic_core import PydanticUndefined
 from builder.markdown import table
 from heredity.recipes.schema import Recipe
 
-# What the models leave unsaid. A key that gains a description there must leave this table: `meaning` insists.
-_MEANINGS = {
-    "founders": "the population's beginning: paths, or {path, name}; `two-shifts` is the demo's",
-    "task": "what fitness is",
-    "seed": "seeds every draw of the run",
-    "population.crossover": "probability that a pair has a child",
-    "population.mutate": "probability that a member is mutated",
-    "population.elite": "share of the population that survives by rank alone",
-    "population.selection": "how the rest of the survivors are drawn",
-    "population.succession.step": "length λ of the first step",
-    "population.succession.decay": "factor of the step per generation",
-    "population.succession.inertia": "weight of the previous move",
-    "population.succession.cognitive": "pull towards the individual's own best",
-    "population.succession.social": "pull towards the best of all",
-    "population.succession.repel": "push away from the worst",
-    "grid.methods": "merge methods to try",
-    "grid.densities": "densities to try, where a method has one",
-    "grid.scales": "scales λ of the merged task vector to try, where a method has one",
-}
-
 
 def section_recipe_keys() -> str:
     """Tables of all keys, one per section of a recipe."""
     parts: list[str] = []
     _section(Recipe, "", parts)
-    unused = set(_MEANINGS) - set(_all_keys(Recipe, ""))
-    if unused:
-        raise ValueError(f"the recipe has no key {min(unused)!r} any more; take it out of docs/builder")
     return "\n".join(parts)
 
 
@@ -70,14 +47,11 @@ def _section(model: type[BaseModel], prefix: str, parts: list[str]) -> None:
 
 
 def _meaning(key: str, field: FieldInfo) -> str:
-    if field.description and key in _MEANINGS:
-        raise ValueError(f"{key} has a description in the schema now; take it out of docs/builder")
-    meaning = field.description or _MEANINGS.get(key)
     inner = _models_in(field.annotation)
-    if meaning is None and not inner:
-        raise ValueError(f"the recipe's key {key} is not explained; give it a description")
-    about = (inner[0].__doc__ or "").strip().split("\n")[0].rstrip(".") if inner and key not in _MEANINGS else None
-    return "; ".join(part for part in (about, meaning) if part)
+    if field.description is None and not inner:
+        raise ValueError(f"the recipe's key {key} has no description: write one in heredity.recipes.schema")
+    about = (inner[0].__doc__ or "").strip().split("\n")[0].rstrip(".") if inner else None
+    return "; ".join(part for part in (about, field.description) if part)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -52,7 +52,7 @@ def section_birth_constants() -> str:
 
 
 def section_birth_implications() -> str:
-    """10^6 births, 10^3 workers."""
+    """10⁶ births, 10³ workers."""
     found = _read("births")
     if found is None:
         return "Not measured yet.\n"
@@ -61,16 +61,16 @@ def section_birth_implications() -> str:
     cost = last["ours_ms"] / 1e3
 
     def extrapolated(key: str) -> float:
-        slope = (last[key] - before[key]) / (large - small)
+        slope = max(0.0, (last[key] - before[key]) / (large - small))
         return float(last[key] + slope * (BIRTHS - large))
 
     collision = BIRTHS**2 / 2 ** (ID_BITS + 1)
     rows = [
-        ["recording 10^6 births from one process", f"10^6 × {cost * 1e3:.2f} ms", _time(BIRTHS * cost)],
+        ["recording 10⁶ births from one process", f"10⁶ × {cost * 1e3:.2f} ms", _time(BIRTHS * cost)],
         ["births that one process can record", f"1 / {cost * 1e3:.2f} ms", f"{1 / cost:,.0f} a second"],
         [
-            "length of a birth above which 10^3 workers wait for nothing",
-            f"10^3 × {cost * 1e3:.2f} ms",
+            "length of a birth above which 10³ workers wait for nothing",
+            f"10³ × {cost * 1e3:.2f} ms",
             _time(WORKERS * cost),
         ],
         [
@@ -80,17 +80,17 @@ def section_birth_implications() -> str:
         ],
         [
             "journals (a line and the benchmark's weights of 1.1 kB, so less)",
-            f"10^6 × {last['bytes_of_a_birth']:,} B",
+            f"10⁶ × {last['bytes_of_a_birth']:,} B",
             f"≤ {BIRTHS * last['bytes_of_a_birth'] / 1e9:.1f} GB",
         ],
-        ["files in each of the 256 folders of weights, nothing dropped", "10^6 / 256", f"{BIRTHS / 256:,.0f}"],
+        ["files in each of the 256 folders of weights, nothing dropped", "10⁶ / 256", f"{BIRTHS / 256:,.0f}"],
         [
             "building the index from the journals",
             f"line through {small:,} and {large:,} births",
             _time(extrapolated("ours_open_cold_s")),
         ],
         ["opening with an index", "the same", _time(extrapolated("ours_open_warm_s"))],
-        ["chance that any two of 10^6 ids are equal", f"10^12 / 2^{ID_BITS + 1}", f"{collision:.1e}"],
+        ["chance that any two of 10⁶ ids are equal", f"10¹² / 2{_raised(ID_BITS + 1)}", _small(collision)],
     ]
     return table(("question", "arithmetic", "answer"), rows, right=(2,))
 
@@ -125,7 +125,13 @@ def section_merge_constants() -> str:
     intro = f"Three checkpoints of {size / 1e9:.2f} GB, whole processes, medians.\n\n"
     lines = "\n".join(f"- {note}." for note in found.get("notes", []))
     tail = f"\nWhat follows:\n\n{chr(10).join(notes)}\n\nWhat to know about these figures:\n\n{lines}\n\n"
-    return intro + table(header, rows, right=range(1, len(header))) + tail + _machine(found)
+    agreement = [
+        [name.replace("_", " "), f"{row['largest_difference']:.1e}", f"{row['share_beyond_a_step']:.2%}"]
+        for name, row in found.get("agreement_float32", {}).items()
+    ]
+    same = table(("float32 configuration", "largest difference", "entries beyond a step"), agreement, right=(1, 2))
+    agreed = f"\nHow far the two tools' outputs are apart; a step is one of bfloat16:\n\n{same}\n"
+    return intro + table(header, rows, right=range(1, len(header))) + tail + agreed + _machine(found)
 
 
 def section_other_benchmarks() -> str:
@@ -143,6 +149,15 @@ def section_other_benchmarks() -> str:
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _raised(number: int) -> str:
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _small(number: float) -> str:
+    mantissa, exponent = f"{number:.1e}".split("e")
+    return f"{mantissa} · 10{_raised(int(exponent))}"
 
 
 def _time(seconds: float) -> str:

@@ -157,7 +157,7 @@ def push_command(
     """Copy the lab elsewhere: what is missing there.
 
     Nothing there is overwritten or deleted; several machines may push to one place. Interrupted, it goes on when asked
-    again. Places other than folders need heredity[sync].
+    again. Places other than folders need the extra sync.
 
     JSON: {url, blobs, journals, bytes, damaged, conflicts}.
 
@@ -180,7 +180,7 @@ def pull_command(
     """Copy into the lab what another place holds.
 
     Makes ./lab where there is no lab. Nothing here is overwritten or deleted, so that labs of several machines flow
-    together. Places other than folders need heredity[sync].
+    together. Places other than folders need the extra sync.
 
     JSON: {url, births, blobs, journals, bytes, damaged, conflicts}.
 

@@ -61,12 +61,12 @@ class TaskSection(Section):
 class SuccessionSection(Section):
     """The GENOME+ step."""
 
-    step: float = Field(default=0.5, gt=0)
-    decay: float = Field(default=0.95, gt=0, le=1)
-    inertia: float = Field(default=0.2, ge=0)
-    cognitive: float = Field(default=0.2, ge=0)
-    social: float = Field(default=0.2, ge=0)
-    repel: float = Field(default=0.1, ge=0)
+    step: float = Field(default=0.5, gt=0, description="length λ of the first step")
+    decay: float = Field(default=0.95, gt=0, le=1, description="factor of the step per generation")
+    inertia: float = Field(default=0.2, ge=0, description="weight of the previous move")
+    cognitive: float = Field(default=0.2, ge=0, description="pull towards the individual's own best")
+    social: float = Field(default=0.2, ge=0, description="pull towards the best of all")
+    repel: float = Field(default=0.1, ge=0, description="push away from the worst")
 
 
 class PopulationSection(Section):
@@ -77,12 +77,14 @@ class PopulationSection(Section):
     start: Literal["founders", "pairs"] = Field(
         default="founders", description="the founders, or merges of their pairs"
     )
-    crossover: Share = 0.3
-    mutate: Share = 0.3
+    crossover: Share = Field(default=0.3, description="probability of each of size/2 crossovers of a generation")
+    mutate: Share = Field(default=0.3, description="probability that a member gets a mutated copy")
     gene: Share = Field(default=0.1, description="share of entries a mutation changes")
     sigma: float = Field(default=1e-3, ge=0, description="standard deviation of a mutation")
-    elite: Share = 0.1
-    selection: Literal["roulette", "tournament", "rank", "random"] = "roulette"
+    elite: Share = Field(default=0.1, description="share that survives by rank alone, at least one")
+    selection: Literal["roulette", "tournament", "rank", "random"] = Field(
+        default="roulette", description="how the other survivors are drawn"
+    )
     merge: str = Field(default="linear", description="how a crossover mixes: a merge method's name")
     succession: SuccessionSection | None = Field(default=SuccessionSection(), description="null for plain GENOME")
     patience: int | None = Field(default=5, ge=1, description="stop after so many generations without a new best")
@@ -123,20 +125,28 @@ class DataFlowSection(Section):
 class GridSection(Section):
     """Plain merges tried on a grid, the baseline to beat."""
 
-    methods: tuple[str, ...] = ("linear", "task_arithmetic", "ties")
-    densities: tuple[Share, ...] = (0.3, 0.5, 0.8)
-    scales: tuple[float, ...] = (0.2, 0.3, 0.5, 0.8, 1.0)
+    methods: tuple[str, ...] = Field(
+        default=("linear", "task_arithmetic", "ties"), description="merge methods to try, by name"
+    )
+    densities: tuple[Share, ...] = Field(
+        default=(0.3, 0.5, 0.8), description="shares of the task vectors to keep, where a method drops entries"
+    )
+    scales: tuple[float, ...] = Field(
+        default=(0.2, 0.3, 0.5, 0.8, 1.0), description="λ of the merged task vector, where a method has one"
+    )
 
 
 class Recipe(Section):
     """A population, a task, and how to evolve it."""
 
     name: str = Field(default="evolution", description="names the run; the winner is called NAME-winner")
-    founders: Annotated[tuple[Annotated[Founder, BeforeValidator(_founder)], ...] | Literal["two-shifts"], Field()]
+    founders: tuple[Annotated[Founder, BeforeValidator(_founder)], ...] | Literal["two-shifts"] = Field(
+        description="where the population begins: paths, or {path, name}; two-shifts is the demo's"
+    )
     base: str | None = Field(
         default=None, description="the founders' common ancestor: needed by task arithmetic, TIES, … and by adapters"
     )
-    task: TaskSection
+    task: TaskSection = Field(description="what fitness is")
     grid: GridSection | None = Field(default=GridSection(), description="null skips the baseline merges")
     population: PopulationSection | None = Field(default=PopulationSection(), description="null skips this stage")
     merging: MergingSection | None = Field(default=MergingSection(), description="null skips this stage")
@@ -152,7 +162,7 @@ class Recipe(Section):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(512, 512), min_length=1, description="the demo only: sizes of its network's hidden layers"
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of every draw of the run")
     executor: str = Field(default="inline", description="inline, processes, processes:N, ray or ray:ADDRESS")
 
     @model_validator(mode="after")

@@ -187,11 +187,16 @@ def configurations(root: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def process(command: list[str], cwd: Path) -> dict[str, Any]:
-    """Run a program to its end: seconds, peak memory in MB, its output."""
+def process(command: list[str], cwd: Path, cache: Path) -> dict[str, Any]:
+    """Run a program to its end: seconds, peak memory in MB, its output; `cache` is where it may remember things."""
     os.sync()  # nobody pays for what another left to be written
     done = subprocess.run(
-        [sys.executable, "-I", "-c", WATCH, *command], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-c", WATCH, *command],
+        cwd=cwd,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
@@ -275,17 +280,23 @@ def timed(root: Path, python: str, rounds: int) -> dict[str, Any]:
         parts = [model | {"model": f"{model['model']}_sharded"} for model in models]
         sharded.write_text(yaml.safe_dump({"merge_method": method, "models": parts, "dtype": "bfloat16", **extra}))
         inputs = [root / name / "model.safetensors" for name in (["base"] if extra else []) + ["a", "b"]]
-        arms: dict[str, list[dict[str, Any]]] = {"heredity": [], "heredity_sharded": [], "mergekit": []}
+        names = ("heredity", "heredity_again", "heredity_sharded", "mergekit")
+        arms: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        kept = root / "cache"  # what the second merge of the same parents finds: their hashes
         bare: list[float] = []
+        process([sys.executable, "-c", OURS, "merge", str(config), "ours", "--json"], root, kept)
         for _ in range(rounds):
             for arm, command in (
                 ("heredity", [sys.executable, "-c", OURS, "merge", str(config), "ours", "--json"]),
+                ("heredity_again", [sys.executable, "-c", OURS, "merge", str(config), "ours", "--json"]),
                 ("mergekit", [python, "-c", THEIRS, str(config), "theirs"]),
                 ("heredity_sharded", [sys.executable, "-c", OURS, "merge", str(sharded), "parts", "--json"]),
             ):
                 out = root / command[-1 if arm == "mergekit" else -2]
                 shutil.rmtree(out, ignore_errors=True)
-                arms[arm].append(process(command, root))
+                fresh = root / "fresh-cache"
+                shutil.rmtree(fresh, ignore_errors=True)
+                arms[arm].append(process(command, root, kept if arm == "heredity_again" else fresh))
                 print(
                     f"  {method} {arm}: {arms[arm][-1]['seconds']:.2f} s, {arms[arm][-1]['peak_mb']:.0f} MB", flush=True
                 )
@@ -313,6 +324,8 @@ def ratios(measured: dict[str, Any]) -> dict[str, float]:
         ours, theirs = result["heredity"], result["mergekit"]
         for what, key in (("seconds", "seconds"), ("processor seconds", "cpu_seconds"), ("peak memory", "peak_mb")):
             found[f"{method}: mergekit / heredity, {what}"] = round(theirs[key]["median"] / ours[key]["median"], 2)
+        again = theirs["seconds"]["median"] / result["heredity_again"]["seconds"]["median"]
+        found[f"{method}: mergekit / heredity, seconds, parents merged before"] = round(again, 2)
         fastest = min(theirs["seconds"]["all"]) / min(ours["seconds"]["all"])
         found[f"{method}: mergekit / heredity, fastest run"] = round(fastest, 2)
         alone = ours["merge_alone_seconds"]["median"] / result["floor_seconds"]["median"]
@@ -367,6 +380,8 @@ def main() -> None:
         "machine": machine,
         "notes": [
             "heredity hashes its parents (beginning while torch loads) and syncs its output; mergekit does neither",
+            "heredity_again: the same parents were merged before, and their hashes are remembered; all other runs of "
+            "heredity begin with an empty cache",
             "mergekit works in the dtype asked for (bfloat16 in the timed runs), heredity in float32: near the "
             "trimming threshold and at weak majorities the timed TIES outputs choose differently; agreement_float32 "
             "compares the same rules in the same precision",

@@ -15,7 +15,7 @@ from species import Mutate, Norm
 
 import heredity as hd
 from heredity.errors import NewerFormat, ReadOnlyLab
-from heredity.lab.index import cache_folder
+from heredity.folders import cache_folder
 from heredity.lab.journal import Damage, decode_line, encode_line, read_lines
 
 json_values = st.recursive(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from heredity.errors import LabError
+from heredity.folders import cache_folder
 from heredity.lab.journal import Damage, decode_line, read_lines, strip_crc
 
 TABLES = """
@@ -44,11 +45,6 @@ CREATE INDEX events_t ON events (t);
 """
 VERSION = 6
 TAIL = 64  # bytes before the offset that must still be the same for the offset to be believed
-
-
-def cache_folder() -> Path:
-    """Where indexes live: $XDG_CACHE_HOME/heredity, by default ~/.cache/heredity."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heredity"
 
 
 class Index:

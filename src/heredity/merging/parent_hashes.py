@@ -5,15 +5,19 @@ Source: the record's `weights_sha256`: names, dtypes, shapes and elements in the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from heredity.folders import cache_folder
 from heredity.merging.safetensors_header import fill, open_entries, open_file
 
 _BLOCK = 4 << 20
+SETTLED = 2.0  # seconds after which a file's times are believed; file systems' clocks tick in up to that much
 
 
 def weights_sha256(path: Path, stop: threading.Event | None = None) -> str:
@@ -45,8 +49,51 @@ def weights_sha256(path: Path, stop: threading.Event | None = None) -> str:
     return digest.hexdigest()
 
 
+def remembered_sha256(path: Path, stop: threading.Event | None = None) -> str:
+    """`weights_sha256`, remembered in the user's cache for as long as no file of the model has changed.
+
+    A file counts as unchanged while path, inode, size and the times of its last change of content and of state are the
+    same; the last of these cannot be set back. A cache that cannot be read or written is done without.
+    """
+    stamp = _stamp(path)
+    note = cache_folder() / "parents" / hashlib.sha256(stamp.encode()).hexdigest()
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if len(known := note.read_text()) == 64:
+            return known
+    digest = weights_sha256(path, stop)
+    # A file that changed while it was read is not the one that was stamped; one that was written a moment ago may
+    # change once more within the clock's tick.
+    if digest and _stamp(path) == stamp and time.time() - _newest(path) > SETTLED:
+        part = note.with_name(f".{note.name}.{os.getpid()}.{threading.get_ident()}")
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(digest)
+            part.replace(note)
+    return digest
+
+
+def _files(path: Path) -> list[Path]:
+    entries, _ = open_entries(path)
+    return sorted({entry.file for entry in entries.values()})
+
+
+def _newest(path: Path) -> float:
+    return max((file.stat().st_ctime for file in _files(path)), default=0.0)
+
+
+def _stamp(path: Path) -> str:
+    """What tells whether a model's files are the ones seen before."""
+    rows = []
+    for file in _files(path):
+        stat = file.stat()
+        rows.append((str(file.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    return repr(rows)
+
+
 class ParentHashes:
     """Hash parents in threads of their own, whose pages the merge's reads then find in memory.
+
+    Digests are remembered: trying many merges of the same parents reads them for the merge alone.
 
     Args:
         parents: by what to call them, the folder or file of each parent's weights.
@@ -65,7 +112,7 @@ class ParentHashes:
 
     def _hash(self, label: str, path: Path) -> None:
         try:
-            self._digests[label] = weights_sha256(path, self._stop)
+            self._digests[label] = remembered_sha256(path, self._stop)
         except BaseException as error:
             self._error = error
 

@@ -10,6 +10,7 @@ from heredity.data.composed import EIGHT_FOUNDERS, composed_task
 from heredity.data.experts import MLP, ancestor, founders
 from heredity.data.operators import LearnShift, TrainAncestor
 from heredity.data.probes import TwoShifts, Upright
+from heredity.evaluation.outcome import Ok
 from heredity.lab import Lab
 
 WIDTHS = (64, 32, 10)
@@ -68,6 +69,8 @@ def test_probes_measure_what_they_say(tmp_path: Path) -> None:
     logits = root.load()(task.test_x)
     accuracy = float((logits.argmax(1) == task.test_y).double().mean())
     outcome = lab.measure(TwoShifts("test"), root)
+    assert isinstance(outcome, Ok)
+    assert outcome.right == "".join("01"[right] for right in (logits.argmax(1) == task.test_y).tolist())
     assert outcome["accuracy"] == accuracy
     assert outcome["accuracy_low"] < accuracy < outcome["accuracy_high"]
     assert 0 < lab.measure(TwoShifts(), root)["fitness"] < 1

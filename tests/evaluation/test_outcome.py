@@ -3,9 +3,11 @@
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heredity.errors import EvaluationFailed
-from heredity.evaluation.outcome import Failed, Ok, Pending, outcome_of
+from heredity.evaluation.outcome import Failed, Graded, Ok, Pending, outcome_of, pack, unpack
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -37,3 +39,36 @@ def test_an_outcome_survives_a_worker() -> None:
     assert pickle.loads(pickle.dumps(outcome)) == outcome
     with pytest.raises(KeyError, match="measured"):
         outcome["b"]
+
+
+def test_which_examples_were_right_is_kept_and_told_apart() -> None:
+    outcome = outcome_of(Graded({"accuracy": 2 / 3}, [True, False, True]))
+    assert outcome == Ok({"accuracy": 2 / 3}, "101")
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
+    assert outcome != Ok({"accuracy": 2 / 3}, "110") and outcome != Ok({"accuracy": 2 / 3})
+    assert "101" not in repr(outcome)  # thousands of examples would drown the values
+
+
+def test_graded_values_that_are_not_finite_fail_as_ever() -> None:
+    assert outcome_of(Graded({"accuracy": float("nan")}, [True])) == Failed("accuracy is nan")
+
+
+def test_marks_are_right_or_wrong_and_nothing_else() -> None:
+    with pytest.raises(ValueError, match="one character"):
+        Ok({"a": 1.0}, "12")
+    with pytest.raises(ValueError, match="True or False"):
+        Graded({"a": 1.0}, [0.5])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="at least one"):
+        Graded({"a": 1.0}, [])
+
+
+@given(st.text("01", min_size=1))
+def test_packing_loses_nothing(right: str) -> None:
+    assert unpack(pack(right)) == right
+    assert len(pack(right)) <= len(right) / 4 + 1 + len(f"{len(right)}:")
+
+
+@pytest.mark.parametrize("text", ["", "5:a", "0:", "5:xy", "a8"])
+def test_what_was_not_packed_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        unpack(text)

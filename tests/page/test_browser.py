@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from heredity.evaluation.outcome import pack
 from heredity.lab import Lab
 from heredity.page.report import write_report
 
@@ -111,6 +112,23 @@ def test_two_models_are_compared(look: Any, family: Any) -> None:
         assert f"cmp={ids['3']}" in sight.page.url
         sight.page.keyboard.press("Escape")
         assert "cmp=" not in sight.page.url
+
+
+def test_two_models_are_compared_example_by_example(look: Any, journal: Any) -> None:
+    first, second, third = (journal.birth(number, []) for number in range(3))
+    graded = []
+    # Of 0 to 60, one model has those divisible by 2 right and the other those divisible by 3: both 60 / 6 + 1 = 11,
+    # only the first 31 - 11 = 20, only the second 21 - 11 = 10, none 61 - 41 = 20. The third answered other examples.
+    for number, right in ((0, 2), (1, 3), (2, 2)):
+        line = journal.value(number, accuracy=1 / right)
+        marks = "".join("01"[at % right == 0] for at in range(61))  # the last digit is not full
+        graded.append({**line, "probe": {**line["probe"], "id": "p" * 12 if number < 2 else "q"}, "right": pack(marks)})
+    journal.write(first, second, third, *graded)
+    address = written(journal)
+    with look(f"{address}#sel={first['id']}&cmp={second['id']}&panel=compare") as sight:
+        assert "accuracy: both right 11, only A 20, only B 10, both wrong 20" in sight.panel()
+        sight.call("text => { location.hash = text }", f"sel={second['id']}&cmp={third['id']}&panel=compare")
+        sight.until("() => !document.querySelector('#panel').innerText.includes('both right')")
 
 
 def test_keys_walk_and_the_address_holds_the_view(look: Any, family: Any) -> None:

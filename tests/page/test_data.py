@@ -39,6 +39,22 @@ def flat(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return {"births": births, **found}
 
 
+def test_what_was_right_is_told_once_and_again_when_measured_anew(journal: Any) -> None:
+    line = journal.value(0, accuracy=0.5)
+    line["probe"]["id"] = "p" * 12
+    journal.write(journal.birth(0, []), {**line, "right": "2:8"}, journal.birth(1, []), journal.value(1, right=1.0))
+    with Lab(journal.lab, mode="r") as lab:
+        reader = LabReader(lab)
+        chunk = reader.read() or {}
+        ((place, probe, right),) = chunk["right"]  # a metric of that name is none
+        assert chunk["births"][place][0] == line["id"] and right == "2:8"
+        assert chunk["pool"][probe] == ["accuracy", "p" * 12, 0]
+        assert reader.read() is None
+        journal.write({**line, "right": "2:4"})
+        lab.index.refresh()
+        assert (reader.read() or {})["right"] == [[place, probe, "2:4"]]
+
+
 def test_reading_in_steps_tells_the_same_as_reading_at_once(journal: Any) -> None:
     with Lab(journal.lab, mode="r") as lab:
         steps = LabReader(lab)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from heredity.errors import RecipeError
-from heredity.evaluation.outcome import Failed
+from heredity.evaluation.outcome import Failed, Ok
 from heredity.lab import Lab
 from heredity.recipes.evolution import Evolution, evolve
 from heredity.recipes.loading import load_recipe
@@ -325,6 +325,9 @@ def test_language_models_vote_with_their_answers(tmp_path: Path, family: Any, ki
         recorded = lab.outcome(VotedAnswers(probe, tuple(map(tuple, answers[1:]))), members[0])
         assert recorded["vote_fitness"] == expected
         assert members[0].value("fitness") == worth[0], "the vote's number is not the member's"
+        outcome = lab.measure(build_task(load_recipe(path), tmp_path).test, members[0])
+        assert isinstance(outcome, Ok) and outcome.right is not None
+        assert outcome["accuracy"] == outcome.right.count("1") / len(outcome.right)
     assert numbers(run(path, lab_path)) == numbers(found)
 
 

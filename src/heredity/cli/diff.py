@@ -12,6 +12,7 @@ from heredity.cli.labs import JsonOption, LabOption, RefArgument, choose_metric,
 if TYPE_CHECKING:
     from heredity.cli.changes import Change
     from heredity.cli.console import Out
+    from heredity.cli.flips import Flips
     from heredity.cli.lineage import Facts
     from heredity.lab import Lab, Model
 
@@ -29,6 +30,7 @@ class Difference:
         shared: how many births both paths begin with.
         changes: settings that differ, with operator and seed.
         metrics: name → (of one, of the other).
+        flips: for every probe that recorded it, which examples only one of them got right.
         same_weights: whether their tensors are equal.
         layers: per tensor, see `layer_changes`; None when not asked for.
     """
@@ -40,6 +42,7 @@ class Difference:
     shared: int
     changes: list[Change]
     metrics: dict[str, tuple[float | None, float | None]]
+    flips: list[Flips]
     same_weights: bool
     layers: list[dict[str, Any]] | None
 
@@ -52,9 +55,10 @@ def diff_command(
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two models: common ancestor, ways, settings, values.
+    """Compare two models: common ancestor, ways, settings, values, examples that only one got right.
 
     JSON: {first, second, common_ancestor, shared_steps, paths, configuration [{key, before, after}], metrics,
+    flips [{probe, seed, both_right, only_first, only_second, both_wrong, examples_first, examples_second}],
     same_weights, layers [{tensor, shape, change}]}.
 
     Example: heredity diff best best~3 --weights
@@ -87,6 +91,7 @@ def _compare(
     lab: Lab, facts: Facts, models: tuple[Model, Model], paths: tuple[list[str], list[str], int], *, weights: bool
 ) -> Difference:
     from heredity.cli.changes import differences, settings
+    from heredity.cli.flips import flips_of
     from heredity.cli.lineage import common_ancestor
 
     one, other = models
@@ -103,6 +108,7 @@ def _compare(
         paths[2],
         differences(described[0], described[1]),
         {name: (mine.get(name), theirs.get(name)) for name in sorted({*mine, *theirs})},
+        flips_of(lab, one, other),
         one.weights_sha256 == other.weights_sha256,
         layer_changes(one, other) if weights else None,
     )
@@ -142,6 +148,7 @@ def _as_json(facts: Facts, difference: Difference) -> dict[str, Any]:
         "paths": [list(path) for path in difference.paths],
         "configuration": [change.as_json() for change in difference.changes],
         "metrics": {name: {"first": mine, "second": theirs} for name, (mine, theirs) in difference.metrics.items()},
+        "flips": [flips.as_json() for flips in difference.flips],
         "same_weights": difference.same_weights,
         "layers": difference.layers,
     }
@@ -181,8 +188,28 @@ def _print(out: Out, lab: Lab, facts: Facts, difference: Difference) -> None:
             for name, pair in difference.metrics.items()
         ]
         out.rows(rows, header=["", *short, "Δ"], right=[1, 2, 3], indent=2)
+    if difference.flips:
+        _print_flips(out, difference.flips, short)
     if difference.layers is not None:
         _print_layers(out, difference.layers)
+
+
+def _print_flips(out: Out, all_flips: list[Flips], short: list[str]) -> None:
+    from heredity.cli.console import styled
+    from heredity.cli.flips import FIRST_FEW
+
+    out.title("Examples that were answered rightly")
+    header = ["", "both", *(f"only {model}" for model in short), "neither"]
+    rows: list[list[Any]] = [
+        [styled(flips.probe, "dim"), *map(str, (flips.both, len(flips.one), len(flips.other), flips.neither))]
+        for flips in all_flips
+    ]
+    out.rows(rows, header=header, right=[1, 2, 3, 4], indent=2)
+    for flips in all_flips:
+        for model, only in zip(short, (flips.one, flips.other), strict=True):
+            if only:
+                listed = ", ".join(map(str, only[:FIRST_FEW])) + (", …" if len(only) > FIRST_FEW else "")
+                out.line(styled(f"  only {model}, counted from 0: {listed}", "dim"))
 
 
 def _ancestor_line(lab: Lab, difference: Difference, length: int) -> str:

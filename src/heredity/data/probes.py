@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from heredity.data.composed import Task, composed_task
+from heredity.evaluation.outcome import Graded
 from heredity.evaluation.stats import bootstrap
 from heredity.lab import Context, Model, Probe
 
@@ -26,14 +27,15 @@ class TwoShifts(Probe):
 
     Args:
         part: "fitness" images, which a search may look at, give `fitness`; "test" images give `accuracy` with the ends
-            of its 95 % interval over images (an image under several pairs is one observation of several).
+            of its 95 % interval over images (an image under several pairs is one observation of several),
+            and which were right.
         world: seed of the division of the digits.
     """
 
     part: Literal["fitness", "test"] = "fitness"
     world: int = 0
 
-    def measure(self, model: Model, context: Context) -> Mapping[str, float]:
+    def measure(self, model: Model, context: Context) -> Mapping[str, float] | Graded:
         """Share of images whose largest logit is their label."""
         task = _world(self.world)
         if self.part == "fitness":
@@ -41,7 +43,8 @@ class TwoShifts(Probe):
         right = _right(model, task.test_x, task.test_y)
         image = torch.arange(len(task.clean_y)).repeat(len(task.pairs))
         estimate = bootstrap(right.numpy(), cluster=image.numpy(), n=2000)
-        return {"accuracy": estimate.mean, "accuracy_low": estimate.low, "accuracy_high": estimate.high}
+        values = {"accuracy": estimate.mean, "accuracy_low": estimate.low, "accuracy_high": estimate.high}
+        return Graded(values, right.bool().tolist())
 
 
 @dataclass(frozen=True)

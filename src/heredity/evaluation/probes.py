@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from heredity.errors import EvaluationFailed
+from heredity.evaluation.outcome import Graded
 from heredity.evaluation.stats import wilson
 from heredity.lab import Context, Model, Probe
 
@@ -22,7 +22,8 @@ class Accuracy(Probe):
         y: [N] whole-number labels.
         batch: inputs per pass; not part of the measurement's identity.
 
-    Gives `accuracy`, `accuracy_low` and `accuracy_high`. A model with non-finite logits fails by name.
+    Gives `accuracy`, `accuracy_low` and `accuracy_high`, and which inputs were right. A model with non-finite
+    logits fails by name.
     """
 
     x: Tensor
@@ -36,14 +37,15 @@ class Accuracy(Probe):
             )
 
     @torch.no_grad()
-    def measure(self, model: Model, context: Context) -> Mapping[str, float]:
+    def measure(self, model: Model, context: Context) -> Graded:
         """Run the model over all inputs."""
         module = model.load()
-        right = 0
+        right: list[bool] = []
         for x, y in zip(torch.split(self.x, self.batch), torch.split(self.y, self.batch), strict=True):
             logits = module(x)
             if not bool(torch.isfinite(logits).all()):
                 raise EvaluationFailed("the model's logits are not finite")
-            right += int((logits.argmax(-1) == y).sum())
-        estimate = wilson(right, len(self.y))
-        return {"accuracy": estimate.mean, "accuracy_low": estimate.low, "accuracy_high": estimate.high}
+            right += (logits.argmax(-1) == y).tolist()
+        estimate = wilson(sum(right), len(self.y))
+        values = {"accuracy": estimate.mean, "accuracy_low": estimate.low, "accuracy_high": estimate.high}
+        return Graded(values, right)

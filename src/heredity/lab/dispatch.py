@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heredity.errors import LabError, ReadOnlyLab, UnknownModel
-from heredity.evaluation.outcome import Ok
+from heredity.evaluation.outcome import Ok, pack
 from heredity.lab.architecture import base_of, is_adapter
 from heredity.lab.births import birth_lines, environment_lines
 from heredity.lab.blobs import BlobGone
@@ -304,6 +304,7 @@ class Dispatch:
                     "wall": measured.wall,
                     "environment": environment,
                     **ended,
+                    **({"right": pack(outcome.right)} if isinstance(outcome, Ok) and outcome.right else {}),
                     **({"crashed": True} if measured.crashed else {}),
                 }
             )

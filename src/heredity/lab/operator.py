@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
+from heredity.evaluation.outcome import Graded
 from heredity.lab.canonical import register
 
 if TYPE_CHECKING:
@@ -87,8 +88,10 @@ class Probe(_Recorded):
     """Model → named numbers. Subclass as a frozen dataclass."""
 
     @abstractmethod
-    def measure(self, model: Model, context: Context) -> Mapping[str, float]:
+    def measure(self, model: Model, context: Context) -> Mapping[str, float] | Graded:
         """Measure a model; higher is better wherever a number is used as fitness.
+
+        `Graded` also says which examples were right, so that two models can be compared by their flips.
 
         Raises:
             EvaluationFailed: there is no usable value; the reason is recorded. NaN becomes a failure by itself.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from heredity.errors import DamagedRecord, UnknownModel
-from heredity.evaluation.outcome import Failed, Ok
+from heredity.evaluation.outcome import Failed, Ok, unpack
 
 if TYPE_CHECKING:
     from heredity.lab.lab import Lab
@@ -76,4 +76,6 @@ def events_of(lab: Lab, model: Model, kind: str) -> list[dict[str, Any]]:
 
 def outcome_in(record: Mapping[str, Any]) -> Ok | Failed:
     """The outcome in a measurement's line."""
-    return Ok(record["values"]) if "values" in record else Failed(record["failed"])
+    if "values" not in record:
+        return Failed(record["failed"])
+    return Ok(record["values"], unpack(record["right"]) if "right" in record else None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from heredity.errors import EvaluationFailed, MissingExtra
+from heredity.evaluation.outcome import Graded
 from heredity.evaluation.stats import wilson
 from heredity.lab import Context, Model, Probe
 from heredity.language.scoring import Match, Tokenizer, generate, label_scores, majority_answers, matches
@@ -43,6 +44,11 @@ def tokenizer_of(model: Model) -> Tokenizer:
         return cast("Tokenizer", AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
 
+def _graded(marks: Sequence[bool], part: str) -> Mapping[str, float] | Graded:
+    values = _measured(sum(marks), len(marks), part)
+    return values if part == "fitness" else Graded(values, marks)
+
+
 def _measured(right: int, n: int, part: str) -> Mapping[str, float]:
     """Fitness is one number; a reported accuracy comes with its interval."""
     if part == "fitness":
@@ -69,9 +75,9 @@ class Answers(Probe):
     batch: int = 16
     part: str = "fitness"
 
-    def measure(self, model: Model, context: Context) -> Mapping[str, float]:
-        """Generate and compare."""
-        return _measured(self.right(self.answers(model)), len(self.examples), self.part)
+    def measure(self, model: Model, context: Context) -> Mapping[str, float] | Graded:
+        """Generate and compare; the test part also says which answers were right."""
+        return _graded(self.marks(self.answers(model)), self.part)
 
     def answers(self, model: Model) -> list[str]:
         """The model's answer to every prompt; the same each time."""
@@ -82,7 +88,11 @@ class Answers(Probe):
 
     def right(self, answers: Sequence[str]) -> int:
         """How many answers count."""
-        return sum(matches(given, a, self.match) for given, (_, a) in zip(answers, self.examples, strict=True))
+        return sum(self.marks(answers))
+
+    def marks(self, answers: Sequence[str]) -> list[bool]:
+        """Which answers count."""
+        return [matches(given, a, self.match) for given, (_, a) in zip(answers, self.examples, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -102,9 +112,9 @@ class Labels(Probe):
     part: str = "fitness"
     match: ClassVar[Match] = "exact"
 
-    def measure(self, model: Model, context: Context) -> Mapping[str, float]:
-        """Score all labels after each text."""
-        return _measured(self.right(self.answers(model)), len(self.examples), self.part)
+    def measure(self, model: Model, context: Context) -> Mapping[str, float] | Graded:
+        """Score all labels after each text; the test part also says which were right."""
+        return _graded(self.marks(self.answers(model)), self.part)
 
     def answers(self, model: Model) -> list[str]:
         """The likeliest label after every text."""
@@ -114,7 +124,11 @@ class Labels(Probe):
 
     def right(self, answers: Sequence[str]) -> int:
         """How many labels are the texts' own."""
-        return sum(given == label for given, (_, label) in zip(answers, self.examples, strict=True))
+        return sum(self.marks(answers))
+
+    def marks(self, answers: Sequence[str]) -> list[bool]:
+        """Which labels are the texts' own."""
+        return [given == label for given, (_, label) in zip(answers, self.examples, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ _BEFORE_REGEX = set("(,=:[!&|?{};+-*%<>~^") | {"return", "typeof", "case", "in",
 # Said hundreds of times: a keyword with a shorter synonym, and names that nothing outside the script knows.
 _SHORTER = {"const": "let"}
 _SHORTER |= {"birth": "B", "edgesOf": "E", "forest": "F", "item": "I", "layout": "L", "members": "M", "offspring": "O"}
+_SHORTER |= {"modelLink": "D", "muted": "N"}
 _SHORTER |= {"primary": "P", "picked": "Q", "radius": "R", "rank": "K", "setState": "S", "titleOf": "T", "valueOf": "V"}
 _OPEN = set("{([;,:?=<>&|!*%^~.+-")  # behind these, and before those, a statement cannot end
 _CLOSING = set(")];,:?.=&|<>*%^")

@@ -37,6 +37,7 @@ class LabReader:
         self._new: list[Any] = [None]
         self._values: dict[str, dict[str, float]] = {}
         self._failures: dict[str, float] = {}
+        self._right: dict[str, float] = {}
         self._deaths: set[str] = set()
         self._names: dict[str, str] = {}
         self._event = 0
@@ -57,6 +58,7 @@ class LabReader:
             "births": births,
             "values": self._new_values(),
             "failures": self._new_failures(),
+            "right": self._new_right(),
             "deaths": self._new_deaths(),
             "names": self._new_names(),
             "events": self._new_events(),
@@ -142,6 +144,20 @@ class LabReader:
             if birth in self._places and self._failures.get(key) != time:
                 self._failures[key] = time
                 found.append([self._places[birth], probe, json.loads(line).get("failed", "")])
+        return found
+
+    def _new_right(self) -> list[list[Any]]:
+        """Position of a birth, [metric, probe, seed] in the pool, which examples were right as they are recorded."""
+        found: list[list[Any]] = []
+        sql = "SELECT key, id, time FROM measurements WHERE ok = 1 AND instr(line, '\"right\"') ORDER BY time, key"
+        for key, birth, time in self.lab.index.query(sql):
+            if birth not in self._places or self._right.get(key) == time:
+                continue
+            self._right[key] = time
+            record = self.lab.index.measurement(key) or {}
+            if "right" in record:
+                probe = [next(iter(record["values"])), record["probe"]["id"], record["seed"]]
+                found.append([self._places[birth], self._intern(probe), record["right"]])
         return found
 
     def _new_deaths(self) -> list[Any]:

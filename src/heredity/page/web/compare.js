@@ -60,6 +60,7 @@ function comparePanel() {
         true,
       ),
     ),
+    section("Examples", flips(sel, cmp)),
     section("Operator", operatorSides(sel, cmp)),
     section(
       "Facts",
@@ -78,6 +79,24 @@ function comparePanel() {
     common >= 0 && section("From there to A", wayList(common, sel)),
     common >= 0 && section("From there to B", wayList(common, cmp)),
   ];
+}
+
+/** For each probe that recorded it of both, how many examples both got right, only one, or none: "n:hexadecimal bits". */
+function flips(one, other) {
+  return [...(lab.right[one] ?? [])].map(([probe, text]) => {
+    const [size, a] = text.split(":"),
+      [same, b] = lab.right[other]?.get(probe)?.split(":") ?? [],
+      counts = [0, 0, 0, 0];
+    if (size !== same) return null;
+    for (let at = 0; at < size; at++) {
+      const bit = digits => (parseInt(digits[at >> 2], 16) >> (3 - (at % 4))) & 1;
+      counts[2 * bit(a) + bit(b)]++;
+    }
+    return h(
+      "p",
+      `${lab.pool[probe][0]}: both right ${counts[3]}, only A ${counts[2]}, only B ${counts[1]}, both wrong ${counts[0]}`,
+    );
+  });
 }
 
 function sidesTable(rows, numeric) {

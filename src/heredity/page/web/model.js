@@ -27,6 +27,7 @@ function emptyLab() {
     threads: [],
     values: new Map(),
     failures: new Map(),
+    right: [],
     death: new Map(),
     names: new Map(),
     events: new Map(),
@@ -82,6 +83,7 @@ function ingest(chunk) {
     for (let at = 0; at < pairs.length; at += 2) column[pairs[at]] = pairs[at + 1];
   }
   for (const [birth, probe, reason] of chunk.failures ?? []) listIn(lab.failures, birth).push({ probe, reason });
+  for (const [birth, probe, right] of chunk.right ?? []) (lab.right[birth] ??= new Map()).set(probe, right);
   const deaths = chunk.deaths ?? [];
   for (let at = 0; at < deaths.length; at += 3)
     lab.death.set(deaths[at], { time: deaths[at + 1], reason: pool[deaths[at + 2]] ?? "" });

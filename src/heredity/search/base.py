@@ -9,16 +9,20 @@ Source: the family contract in the specification of arXiv 1712.06567.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from heredity.evaluation.outcome import Failed, Ok, Outcome, Pending, outcome_of
 
+if TYPE_CHECKING:
+    from heredity.search.running import Run
+
 X = TypeVar("X")
 Told: TypeAlias = float | Outcome
+Direction: TypeAlias = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,23 @@ class Candidate(Generic[X]):
 
     id: int
     value: X
+
+
+@dataclass(frozen=True, slots=True)
+class Example(Generic[X]):
+    """A tiny use of a searcher, on which the contract's laws are checked.
+
+    Args:
+        make: the searcher of a seed.
+        fitness: what a candidate is worth, to be maximised.
+        rounds: rounds of ask and tell after which the best must beat the best of the first round.
+        exceptions: law → why this searcher does not keep it; its check then demands that it is indeed broken.
+    """
+
+    make: Callable[[int], Searcher[X]]
+    fitness: Callable[[X], Any]
+    rounds: int = 30
+    exceptions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Space(ABC, Generic[X]):
@@ -84,6 +105,26 @@ class Searcher(ABC, Generic[X]):
         Candidates that had been asked and not told are out still: they may be told, and a searcher that works in
         generations hands them out again.
         """
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        evaluations: int,
+        *,
+        direction: Direction,
+        vectorized: bool = False,
+        map: Callable[..., Any] | None = None,
+        report: Callable[[Run[X]], None] | None = None,
+    ) -> Run[X]:
+        """Search a function; see `heredity.search.running.run`."""
+        from heredity.search.running import run
+
+        return run(self, function, evaluations, direction=direction, vectorized=vectorized, map=map, report=report)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """Tiny uses of the searcher for the contract's tests, each with a name. None for a base class."""
+        yield from ()
 
 
 def fitness_of(told: Told, metric: str | None = None) -> float | None:

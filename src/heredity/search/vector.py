@@ -55,6 +55,11 @@ class FlatParams:
         self.size = start
 
     @property
+    def start(self) -> Tensor:
+        """The vector [P] of the template's own values."""
+        return self.flatten(self._rest)
+
+    @property
     def names(self) -> list[str]:
         """Names of the parameters in the vector, in order."""
         return list(self._slices)

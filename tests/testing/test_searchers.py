@@ -26,7 +26,7 @@ class Clock(SNES):
 
 class Global(SNES):
     def _draw(self, rng):
-        return np.random.standard_normal((self.population, self.dim))
+        return super()._draw(np.random.default_rng(np.random.randint(2**31)))  # noqa: NPY002
 
 
 class Shared(SNES):

@@ -8,9 +8,9 @@ Source: arXiv 2403.13187, section 3.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from heredity.merging.base import Merger, StateDict, Weights, check_compatible, 
 from heredity.merging.merge_space import MergeSpace
 from heredity.merging.mergers import merger_for
 from heredity.merging.recipe import MergeRecipe
-from heredity.search.base import Searcher, Told, fitness_of
+from heredity.search.base import Example, Searcher, Told, fitness_of
 from heredity.search.cma import CMA
 from heredity.search.decoded import DecodedSearcher
 
@@ -69,6 +69,16 @@ class RecipeSearcher(DecodedSearcher[MergeRecipe]):
     def price(self, value: MergeRecipe) -> float:
         """No recipe costs more than another."""
         return 0.0
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """Two models, of which the fitness wants the first whole and nothing of the second."""
+        space = MergeSpace(models=2, method="task_arithmetic")
+
+        def near(recipe: MergeRecipe) -> float:
+            return -float(np.sum(np.abs(np.ravel(recipe.weight) - [1.0, 0.0])))
+
+        yield "recipes", Example(lambda seed: cls(space, seed=seed), near)
 
 
 @dataclass(frozen=True, slots=True)

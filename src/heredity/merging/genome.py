@@ -20,15 +20,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from heredity.errors import EvaluationFailed
-from heredity.merging.births import Generation, GenomeConfig, Kind, Member, Proposal
-from heredity.search.base import Candidate, Searcher, Told, told_pairs
+from heredity.merging.births import Generation, GenomeConfig, Kind, Member, Proposal, Succession
+from heredity.search.base import Candidate, Example, Searcher, Told, told_pairs
 from heredity.search.selection import Indices, rank, roulette, roulette_probabilities, tournament, truncation
 
 
@@ -147,6 +147,20 @@ class GenomeSearcher(Searcher[Proposal]):
                 x, others = parents[0], parents[1:]
                 known[i] = x + sum(c * (p - x) for c, p in zip(birth.coefficients, others, strict=True))
         return [float(share) for share in known[individual]]
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """Births whose worth is a lottery: what counts here is who breeds, and that nothing is lost."""
+
+        def lottery(birth: Proposal) -> float:
+            return int.from_bytes(hashlib.sha256(repr(birth).encode()).digest()[:6], "big") / 2**48
+
+        yield "GENOME", Example(lambda seed: cls(4, population=6, seed=seed, patience=None), lottery, rounds=8)
+        plus = Succession()
+        yield (
+            "GENOME+",
+            Example(lambda seed: cls(4, population=6, succession=plus, seed=seed, patience=None), lottery, rounds=8),
+        )
 
     # --- the generation ---
 

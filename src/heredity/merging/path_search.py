@@ -5,13 +5,14 @@ Source: arXiv 2403.13187, section 3.2.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heredity.merging.data_flow import DataFlowRecipe, DataFlowSpace
-from heredity.search.base import Searcher
+from heredity.search.base import Example, Searcher
 from heredity.search.cma import CMA
 from heredity.search.decoded import DecodedSearcher
 
@@ -59,3 +60,9 @@ class PathSearcher(DecodedSearcher[DataFlowRecipe]):
     def price(self, value: DataFlowRecipe) -> float:
         """Of layers beyond the space's `max_length`."""
         return self.space.penalty(value, self.per_layer)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """Two layers twice: the fitness wants many slots."""
+        space = DataFlowSpace((1, 1), repeats=2)
+        yield "paths", Example(lambda seed: cls(space, seed=seed), lambda recipe: float(sum(map(sum, recipe.scale))))

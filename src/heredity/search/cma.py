@@ -8,14 +8,14 @@ Source: N. Hansen, The CMA Evolution Strategy: A Tutorial, arXiv 1604.00772.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heredity.errors import EvaluationFailed
-from heredity.search.base import Candidate, Searcher, Told, told_pairs
+from heredity.search.base import Candidate, Example, Searcher, Told, told_pairs
 
 Vector: TypeAlias = NDArray[np.float64]
 Bound: TypeAlias = float | Sequence[float] | Vector | None
@@ -163,6 +163,16 @@ class CMA(Searcher[Vector]):
             self._sample()
             self._fitness = {int(place): fitness for place, fitness in state["partial"]}
             self._waiting = [place for place in self._waiting if place not in self._fitness]
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """A small sphere, bounded."""
+        yield (
+            "CMA",
+            Example(
+                lambda seed: cls(3, 1.0, bounds=(-2.0, 3.0), seed=seed), lambda x: -float(np.sum(np.square(x - 1.0)))
+            ),
+        )
 
     def _config(self) -> dict[str, Any]:
         return {

@@ -9,11 +9,14 @@ AutoDiffusion (arXiv 2309.10438).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
 
+import numpy as np
+
 from heredity.errors import EvaluationFailed
-from heredity.search.base import Candidate, Searcher, Space, Told, told_pairs
+from heredity.search.base import Candidate, Example, Searcher, Space, Told, told_pairs
+from heredity.search.box import Box
 from heredity.search.genealogy import Genealogy, generator
 from heredity.search.selection import tournament as tournament_winners
 
@@ -137,6 +140,13 @@ class RegularizedEvolution(Searcher[X]):
         self._family.keep(self._needed())
         self._waiting = sorted(self._open) if self._founding else []
 
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """Both ways to die, on a small sphere."""
+        box = Box(-2.0, 3.0, dim=3)
+        yield "regularized", Example(lambda seed: cls(box, 10, 3, seed=seed), _sphere)
+        yield "worst dies", Example(lambda seed: cls(box, 10, 3, "worst", seed=seed), _sphere)
+
     def _parent(self) -> tuple[int]:
         rng = generator(self.seed, self._next, "select")
         ids = list(self._members)
@@ -150,7 +160,7 @@ class RegularizedEvolution(Searcher[X]):
             if self.space.valid(value):
                 self._family.add(i, parents, attempt, value)
                 self._open.add(i)
-                return Candidate(i, value)
+                return Candidate(i, self._family.value(i))
         raise ValueError(f"{type(self.space).__name__} gave no valid candidate in {TRIES} tries")
 
     def _needed(self) -> set[int]:
@@ -288,6 +298,15 @@ class ElitistEvolution(Searcher[X]):
         self._waiting = [i for i in self._generation if i not in self._told]
         self._family.keep({i for i, _ in self._archive} | set(self._generation))
 
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """Small generations on a small sphere."""
+        box = Box(-2.0, 3.0, dim=3)
+        yield (
+            "elitist",
+            Example(lambda seed: cls(box, 10, 3, 5, 3, key=lambda x: x.tobytes(), seed=seed), _sphere, rounds=10),
+        )
+
     def _breed(self) -> None:
         if self._next == 0:
             for place, value in enumerate(self._start):
@@ -345,6 +364,10 @@ def _check_config(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     for name, value in own.items():
         if saved.get(name) != value:
             raise ValueError(f"the state was saved with {name}={saved.get(name)}, this searcher has {value}")
+
+
+def _sphere(x: Any) -> float:
+    return -float(np.sum(np.square(x - 1.0)))
 
 
 def _itself(value: Any) -> Hashable:

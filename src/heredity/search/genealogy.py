@@ -5,6 +5,7 @@ Candidate i is a function of the seed, i, its parents and how many tries were tu
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Generic, Literal, TypeVar
 
@@ -51,8 +52,8 @@ class Genealogy(Generic[X]):
         self._values[i] = value
 
     def value(self, i: int) -> X:
-        """The value of a candidate that is kept."""
-        return self._values[i]
+        """The value of a candidate that is kept: a copy, which its receiver may change."""
+        return copy.deepcopy(self._values[i])
 
     def values(self) -> list[X]:
         """All values that are kept."""

@@ -5,13 +5,14 @@ Source: Bergstra & Bengio, Random Search for Hyper-Parameter Optimization (2012)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from heredity.errors import EvaluationFailed
-from heredity.search.base import Candidate, Searcher, Space, Told, told_pairs
+from heredity.search.base import Candidate, Example, Searcher, Space, Told, told_pairs
+from heredity.search.box import Box
 
 X = TypeVar("X")
 
@@ -54,12 +55,29 @@ class RandomSearch(Searcher[X]):
 
     def state_dict(self) -> Mapping[str, Any]:
         """Counters, and the id and fitness of the best."""
-        return {"next": self._next, "open": sorted(self._open), "best": list(self._best) if self._best else None}
+        return {
+            "seed": self.seed,
+            "next": self._next,
+            "open": sorted(self._open),
+            "best": list(self._best) if self._best else None,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue; candidates that were asked and not told may still be told."""
+        """Continue; candidates that were asked and not told may still be told.
+
+        Raises:
+            ValueError: the seed differs.
+        """
+        if state["seed"] != self.seed:
+            raise ValueError(f"the state was saved with seed={state['seed']}, this searcher has {self.seed}")
         self._next, self._open = int(state["next"]), set(state["open"])
         self._best = (int(state["best"][0]), float(state["best"][1])) if state["best"] else None
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
+        """Draws from a box."""
+        box = Box(-2.0, 3.0, dim=3)
+        yield "RandomSearch", Example(lambda seed: cls(box, seed), lambda x: -float(np.sum(np.square(x - 1.0))))
 
     def _draw(self, i: int) -> X:
         return self.space.sample(np.random.default_rng([self.seed, i]))

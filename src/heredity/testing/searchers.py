@@ -13,6 +13,7 @@ broken.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -123,7 +124,7 @@ def _global_generators(example: Example[Any]) -> None:
     before = state()
     first = _rounds(example.make(1), example)
     assert state() == before
-    np.random.seed(7)
+    np.random.seed(7)  # noqa: NPY002 the global generator is what is looked at
     random.seed(7)
     torch.manual_seed(7)
     assert _rounds(example.make(1), example) == first
@@ -184,7 +185,8 @@ def _failures(example: Example[Any]) -> None:
             if not isinstance(value, float):
                 bad = [Failed("broken"), *[[b] * len(value) for b in (float("nan"), float("inf"))]]
             told.append(bad[(place // 3 + number) % len(bad)] if fails else value)
-        searcher.tell(candidates, told)
+        with contextlib.suppress(EvaluationFailed):  # a round may hold a single candidate
+            searcher.tell(candidates, told)
         if searcher.best is not None:
             candidate, value = searcher.best
             assert worth[candidate.id] is not None

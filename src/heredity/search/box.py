@@ -67,13 +67,15 @@ class Box(Space[Vector]):
 
     def sample(self, rng: np.random.Generator) -> Vector:
         """Uniform in the bounds; normal around `start` where a coordinate is unbounded."""
-        return self.samples(1, rng)[0]
+        first: Vector = self.samples(1, rng)[0]
+        return first
 
     def samples(self, n: int, rng: np.random.Generator) -> Vector:
         """`n` draws [n, dim]."""
         box = np.isfinite(self.low) & np.isfinite(self.high)
         if box.all():
-            return rng.uniform(self.low, self.high, size=(n, self.dim))
+            drawn: Vector = rng.uniform(self.low, self.high, size=(n, self.dim))
+            return drawn
         drawn = self.fold(self.start + self.scale * rng.standard_normal((n, self.dim)))
         if box.any():
             low, high = np.where(box, self.low, 0.0), np.where(box, self.high, 1.0)
@@ -86,7 +88,8 @@ class Box(Space[Vector]):
 
     def crossover(self, a: Vector, b: Vector, rng: np.random.Generator) -> Vector:
         """Uniform crossover: each coordinate from either parent."""
-        return np.where(rng.random(self.dim) < 0.5, a, b)
+        mixed: Vector = np.where(rng.random(self.dim) < 0.5, a, b)
+        return mixed
 
     def valid(self, x: Vector) -> bool:
         """Whether `x` has the right length and lies inside."""

@@ -143,7 +143,7 @@ class RegularizedEvolution(Searcher[X]):
     @classmethod
     def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
         """Both ways to die, on a small sphere."""
-        box = Box(-2.0, 3.0, dim=3)
+        box: Space[Any] = Box(-2.0, 3.0, dim=3)
         yield "regularized", Example(lambda seed: cls(box, 10, 3, seed=seed), _sphere)
         yield "worst dies", Example(lambda seed: cls(box, 10, 3, "worst", seed=seed), _sphere)
 
@@ -301,10 +301,14 @@ class ElitistEvolution(Searcher[X]):
     @classmethod
     def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
         """Small generations on a small sphere."""
-        box = Box(-2.0, 3.0, dim=3)
+        box: Space[Any] = Box(-2.0, 3.0, dim=3)
         yield (
             "elitist",
-            Example(lambda seed: cls(box, 10, 3, 5, 3, key=lambda x: x.tobytes(), seed=seed), _sphere, rounds=10),
+            Example(
+                lambda seed: cls(box, 10, 3, 5, 3, key=lambda x: cast("Any", x).tobytes(), seed=seed),
+                _sphere,
+                rounds=10,
+            ),
         )
 
     def _breed(self) -> None:

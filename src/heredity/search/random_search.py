@@ -76,7 +76,7 @@ class RandomSearch(Searcher[X]):
     @classmethod
     def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
         """Draws from a box."""
-        box = Box(-2.0, 3.0, dim=3)
+        box: Space[Any] = Box(-2.0, 3.0, dim=3)
         yield "RandomSearch", Example(lambda seed: cls(box, seed), lambda x: -float(np.sum(np.square(x - 1.0))))
 
     def _draw(self, i: int) -> X:

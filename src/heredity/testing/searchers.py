@@ -119,7 +119,7 @@ def _seeded(example: Example[Any]) -> None:
 
 def _global_generators(example: Example[Any]) -> None:
     def state() -> Any:
-        return plain([list(np.random.get_state()), torch.get_rng_state(), str(random.getstate())])
+        return plain([list(np.random.get_state()), torch.get_rng_state(), str(random.getstate())])  # noqa: NPY002
 
     before = state()
     first = _rounds(example.make(1), example)

@@ -1,8 +1,11 @@
+import pytest
 import torch
 from torch import nn
 
 import heredity as hd
+from heredity.data.probes import Upright
 from heredity.evaluation.outcome import Failed
+from heredity.evaluation.probes import Accuracy
 from heredity.search.probes import Behaviour
 
 X = torch.linspace(-1, 1, 12).view(3, 4)
@@ -73,3 +76,30 @@ def test_what_gives_no_numbers_is_a_failure(tmp_path):
         assert isinstance(lab.measure(Behaviour(torch.full((1, 4), float("inf"))), lab.add(net)), Failed)
         outcome = lab.measure(Behaviour(X), lab.add(Mute()))
         assert isinstance(outcome, Failed) and "str" in outcome.reason
+
+
+def test_models_alike_on_the_probes_own_inputs_are_measured_once(tmp_path):
+    lab = hd.Lab(tmp_path / "lab")
+    probe = Accuracy(X, torch.zeros(3, dtype=torch.long))
+    torch.manual_seed(0)
+    wide = Wide()
+    first = lab.measure(probe, lab.add(wide), by="behaviour")
+    order = torch.tensor([3, 1, 5, 0, 2, 4])  # the same function with its hidden units in another order
+    shuffled = Wide()
+    shuffled.load_state_dict(
+        {
+            "inner.weight": wide.inner.weight[order],
+            "inner.bias": wide.inner.bias[order],
+            "outer.weight": wide.outer.weight[:, order],
+            "outer.bias": wide.outer.bias,
+        }
+    )
+    twin, other = lab.add(shuffled), lab.add(Wide())
+    assert lab.measure(probe, twin, by="behaviour") == first
+    assert "Accuracy" not in twin.measurements
+    lab.measure(probe, other, by="behaviour")
+    assert "Accuracy" in other.measurements
+    with pytest.raises(ValueError, match="does not say on which inputs"):
+        lab.measure(Upright(), twin, by="behaviour")
+    with pytest.raises(ValueError, match='"behaviour" or a probe'):
+        lab.measure(probe, twin, by="hash")

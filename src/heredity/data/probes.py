@@ -35,6 +35,12 @@ class TwoShifts(Probe):
     part: Literal["fitness", "test"] = "fitness"
     world: int = 0
 
+    @property
+    def inputs(self) -> Tensor:
+        """The images of the part."""
+        task = _world(self.world)
+        return task.fitness_x if self.part == "fitness" else task.test_x
+
     def measure(self, model: Model, context: Context) -> Mapping[str, float] | Graded:
         """Share of images whose largest logit is their label."""
         task = _world(self.world)

@@ -36,6 +36,11 @@ class Accuracy(Probe):
                 f"Accuracy needs as many labels as inputs and at least one; got {len(self.x)} and {len(self.y)}"
             )
 
+    @property
+    def inputs(self) -> Tensor:
+        """The inputs that are classified."""
+        return self.x
+
     @torch.no_grad()
     def measure(self, model: Model, context: Context) -> Graded:
         """Run the model over all inputs."""

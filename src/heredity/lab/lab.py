@@ -269,7 +269,7 @@ class Lab:
 
     # Measurements
 
-    def measure(self, probe: Probe, model: Ref, *, seed: int = 0, by: Probe | None = None) -> Ok | Failed:
+    def measure(self, probe: Probe, model: Ref, *, seed: int = 0, by: Probe | str | None = None) -> Ok | Failed:
         """Run a probe: once, recalled ever after; one that raised is tried again. `by`: see `heredity.lab.sharing`."""
         measured = self[model] if by is None else representative(self, probe, self[model], by, seed)
         return self.measure_all(probe, [measured], seed=seed)[0]

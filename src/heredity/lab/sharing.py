@@ -1,12 +1,14 @@
-"""One measurement for all models that behave alike: `lab.measure(probe, model, by=behaviour)`.
+"""One measurement for all models that behave alike: `lab.measure(probe, model, by="behaviour")`.
 
-`by` is a probe too, of which equal values mean equal behaviour on its evidence (`heredity.search.probes.Behaviour`).
+`by` is a probe too, of which equal values mean equal behaviour on its evidence (`heredity.search.probes.Behaviour`);
+the word "behaviour" stands for that one on the measuring probe's own inputs.
 Nothing is recorded of a model that was not measured on it: the outcome is its representative's.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, cast
 
 from heredity.evaluation.outcome import Failed
 from heredity.lab import records
@@ -18,11 +20,31 @@ if TYPE_CHECKING:
     from heredity.lab.operator import Probe
 
 
-def representative(lab: Lab, probe: Probe, model: Model, by: Probe, seed: int) -> Model:
+def behaviour_of(probe: Probe) -> Probe:
+    """What makes models alike for a probe: the hash of their outputs on its inputs.
+
+    Raises:
+        ValueError: the probe does not say its inputs.
+    """
+    inputs = getattr(probe, "inputs", None)
+    if not hasattr(inputs, "untyped_storage"):  # no tensor; the lab does not import torch to ask
+        raise ValueError(
+            f"{type(probe).__name__} does not say on which inputs models are alike; "
+            "pass by=heredity.search.probes.Behaviour(inputs), or give the probe a field or property `inputs`"
+        )
+    # Named, not imported: the lab lies below the search room.
+    return cast("Probe", importlib.import_module("heredity.search.probes").Behaviour(inputs))
+
+
+def representative(lab: Lab, probe: Probe, model: Model, by: Probe | str, seed: int) -> Model:
     """The oldest birth of the same behaviour on which the probe was measured; the model itself where there is none.
 
     A model that was measured stands for itself, and so does one whose behaviour could not be measured.
     """
+    if isinstance(by, str):
+        if by != "behaviour":
+            raise ValueError(f'by must be "behaviour" or a probe, got {by!r}')
+        by = behaviour_of(probe)
     forms = [digest(lab.form(item)) for item in (probe, by)]
 
     def known(birth: str, place: int) -> dict[str, object] | None:

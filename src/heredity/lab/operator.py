@@ -87,8 +87,8 @@ class Operator(_Recorded):
 class Probe(_Recorded):
     """Model → named numbers. Subclass as a frozen dataclass.
 
-    One that has `inputs`, a field or property with the batch [N, …] that it shows to models, can be measured once for all
-    models with equal outputs on it: `lab.measure(probe, model, by="behaviour")`.
+    One that has `inputs`, a field or property with the batch [N, …] that it shows to models, can be measured once for
+    all models with equal outputs on it: `lab.measure(probe, model, by="behaviour")`.
     """
 
     @abstractmethod

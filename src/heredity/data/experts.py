@@ -139,7 +139,7 @@ def train_epoch(
         raise ValueError(f"need as many labels as images and at least one, got {len(x)} images and {len(y)} labels")
     module.load_state_dict(state.weights)
     module.train()
-    named = list(module.named_parameters())
+    named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW([p for _, p in named], lr=lr, weight_decay=weight_decay)
     _restore_moments(optimizer, named, state.moments)
     generator = torch.Generator().manual_seed(((seed & 0x7FFF_FFFF) << 31) + state.epoch)

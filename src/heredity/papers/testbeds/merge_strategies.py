@@ -143,6 +143,18 @@ def recipe_random(problem: Problem, settings: Settings) -> Weights:
 
 def population(problem: Problem, settings: Settings) -> Weights:
     """GENOME and GENOME+: the best individual ever, when the evaluations are used up."""
+    _evolved(problem, settings)
+    return problem.winner
+
+
+def population_vote(problem: Problem, settings: Settings) -> list[Weights]:
+    """The fittest `voters` of the population when the evaluations are used up; of equals the older."""
+    searcher, alive = _evolved(problem, {name: value for name, value in settings.items() if name != "voters"})
+    members = sorted(searcher.members, key=lambda member: (-member.fitness, member.id))
+    return [alive[member.id] for member in members[: settings["voters"]]]
+
+
+def _evolved(problem: Problem, settings: Settings) -> tuple[GenomeSearcher, dict[int, Weights]]:
     chosen = {name: value for name, value in settings.items() if name != "succession"}
     succession = Succession() if settings.get("succession") else None
     # No early stop: every arm uses its evaluations.
@@ -161,7 +173,8 @@ def population(problem: Problem, settings: Settings) -> Weights:
         for i in [i for i in alive if i not in searcher.needed]:
             del alive[i]
 
-    return problem.until_spent(one_batch)
+    problem.until_spent(one_batch)
+    return searcher, alive
 
 
 def data_flow_cma(problem: Problem, settings: Settings) -> Weights:

@@ -23,6 +23,7 @@ from heredity.lab import Model, Request
 from heredity.papers.claim import Cell, Steps, Trial
 from heredity.papers.testbeds import merge_strategies
 from heredity.papers.testbeds.digit_experts import DigitTask, Shifts, TaskAccuracy
+from heredity.papers.testbeds.lora_experts import AdaptToShift
 from heredity.papers.testbeds.merge_search import SearchMerge
 
 Family: TypeAlias = "Generator[Sequence[Request], list[Model], tuple[Model, list[Model]]]"
@@ -49,6 +50,11 @@ TURNED_NEGATIVE: Shifts = (QUARTER_TURN, NEGATIVE)
 def new_task(cell: Cell) -> Steps:
     """Eight experts of one shift each meet two shifts at once: the claim of arXiv 2503.01155."""
     ancestor, experts = yield from _family(cell, EIGHT_FOUNDERS, hidden=2)
+    if cell.settings.get("adapters"):
+        experts = yield [
+            Request(AdaptToShift(spec, world=cell.seed), (ancestor,), seed=cell.seed * 1000 + number)
+            for number, spec in enumerate(EIGHT_FOUNDERS)
+        ]
     shifts = FOUR_TASKS[cell.world]
     others = tuple(other for name, other in FOUR_TASKS.items() if name != cell.world)
     probe = TaskAccuracy(DigitTask(shifts, cell.seed), others=others)
@@ -75,7 +81,9 @@ def _family(cell: Cell, specs: Sequence[FounderSpec], hidden: int) -> Family:
 
 def _search(cell: Cell, shifts: Shifts, ancestor: Model, experts: Sequence[Model]) -> Request:
     strategy = getattr(merge_strategies, cell.setting("strategy"))
-    own = {name: value for name, value in cell.settings.items() if name not in ("strategy", "evaluations", "hidden")}
-    operator = SearchMerge(strategy, DigitTask(shifts, cell.seed), cell.setting("evaluations"), own)
+    shared = ("strategy", "evaluations", "hidden", "adapters")
+    own = {name: value for name, value in cell.settings.items() if name not in shared}
+    adapters = bool(cell.settings.get("adapters", False))
+    operator = SearchMerge(strategy, DigitTask(shifts, cell.seed), cell.setting("evaluations"), own, adapters)
     # The child's weights are rebuilt from the record when somebody wants them.
     return Request(operator, tuple(experts), {"base": ancestor}, seed=cell.seed, keep=False)

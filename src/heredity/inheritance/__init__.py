@@ -1,0 +1,1 @@
+"""What passes from parent to child."""

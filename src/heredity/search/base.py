@@ -111,7 +111,7 @@ class Searcher(ABC, Generic[X]):
         function: Callable[..., Any],
         evaluations: int,
         *,
-        direction: Direction,
+        direction: Direction | Sequence[Direction],
         vectorized: bool = False,
         map: Callable[..., Any] | None = None,
         report: Callable[[Run[X]], None] | None = None,

@@ -207,7 +207,7 @@ PAPER = Paper(
     ),
     avoid_when=(
         "labelled examples and gradients are at hand: fine-tuning on the same examples may serve better",
-        "one coefficient per expert is enough: CMA-ES over them was 6 points better in the check",
+        "one coefficient per expert is enough: CMA-ES over them was five points better in the check",
         "the experts have no common ancestor: their weights do not average",
     ),
     deviations=(

@@ -1,5 +1,6 @@
 """CMA-ES: evolution strategy with covariance matrix adaptation, by the PyPI package `cma`, turned to maximise.
 
+Use this one where the package's own bits are wanted, as recorded claims do; else `heredity.search.cma_es.CMAES`.
 The state is the record of what was told: `load_state_dict` replays it, which reproduces the strategy bit for bit and
 needs no pickle. A replayed generation costs what its update costs, a third of a millisecond at n = 24.
 Source: N. Hansen, The CMA Evolution Strategy: A Tutorial, arXiv 1604.00772.

@@ -3,8 +3,8 @@
 Three bfloat16 checkpoints of 271 million parameters (0.54 GB each) are made from seeds. The arms take turns, round
 after round, with a sync between them; each is one process whose wall time and peak memory the system reports. The
 floor reads all inputs and writes and syncs a file as large as the output, in this process. Then outputs are compared,
-and a dozen configurations over small float32 checkpoints are merged by both and compared entry by entry.
-Writes results/bench/merge_disk.json.
+and a dozen configurations over small checkpoints, in float32 and in bfloat16, are merged by both and compared entry by
+entry. Writes results/bench/merge_disk.json.
 
 The short linear merge is run three times as often.
 
@@ -29,10 +29,12 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from heredity.merging.mergekit_run import open_merge
 from machine import describe, write_result
+from merge_comparison import compare, load
 
 MERGEKIT = "0.1.5"
 CACHE = Path(__file__).resolve().parent / ".cache"
@@ -223,25 +225,6 @@ def floor(inputs: list[Path], target: Path) -> float:
     return seconds
 
 
-def load(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a model folder."""
-    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
-
-
-def compare(ours: Path, theirs: Path) -> dict[str, float]:
-    """How far two outputs are apart: largest difference, and the share of entries beyond one step of bfloat16."""
-    a, b = load(ours), load(theirs)
-    if a.keys() != b.keys():
-        raise SystemExit(f"outputs hold different tensors: {sorted(a.keys() ^ b.keys())[:3]}")
-    largest, beyond, count = 0.0, 0, 0
-    for name, tensor in a.items():
-        x, y = tensor.float(), b[name].float()
-        gap = (x - y).abs()
-        step = torch.maximum(x.abs(), y.abs()) * 2**-7 + 1e-7  # bfloat16 has 8 significant bits
-        largest, beyond, count = max(largest, float(gap.max())), beyond + int((gap > step).sum()), count + gap.numel()
-    return {"largest_difference": largest, "share_beyond_a_step": beyond / count}
-
-
 def mergekit_python(given: str | None) -> str:
     """The interpreter of an environment with mergekit; made under bench/.cache where none is given."""
     if given:
@@ -312,7 +295,8 @@ def timed(root: Path, python: str, rounds: int) -> dict[str, Any]:
         }
         result["heredity"]["merge_alone_seconds"] = spread(inner)
         result["floor_seconds"] = spread(bare)
-        result["against_mergekit"] = compare(root / "ours", root / "theirs")
+        with open_merge(config) as merge:
+            result["against_mergekit"] = compare(root / "ours", root / "theirs", merge.plan.jobs)
         result["sharded_equals_single_file"] = all(torch.equal(same[0][name], same[1][name]) for name in same[0])
         measured[method] = result
         for name in ("ours", "theirs", "parts"):
@@ -336,23 +320,24 @@ def ratios(measured: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def agreement(root: Path, python: str) -> dict[str, dict[str, float]]:
-    """Small float32 checkpoints merged by both; the result in bfloat16, so that one step of it is the tolerance."""
+def agreement(root: Path, python: str, dtype: str) -> dict[str, dict[str, float]]:
+    """Small checkpoints merged by both, computed and stored in that dtype.
+
+    The result is bfloat16 in either case, so that one step of it is the tolerance.
+    """
     found: dict[str, dict[str, float]] = {}
-    make_checkpoints(root, dtype=torch.float32, sizes=(512, 64, 4, 160), names="abc")
+    make_checkpoints(root, dtype=getattr(torch, dtype), sizes=(512, 64, 4, 160), names="abc")
     cases = configurations(root)
     for name, config in cases.items():
-        text = yaml.safe_dump(config | {"dtype": "float32", "out_dtype": "bfloat16"})
+        text = yaml.safe_dump(config | {"dtype": dtype, "out_dtype": "bfloat16"})
         (root / f"{name}.yml").write_text(text)
     with (root / "log").open("w") as log:
         subprocess.run([python, "-c", MANY, *cases], cwd=root, check=True, stdout=log, stderr=log)
-    from heredity.merging.mergekit_run import open_merge
-
     for name in cases:
         with open_merge(root / f"{name}.yml") as merge:
             merge.write(root / f"{name}.ours")
-        found[name] = compare(root / f"{name}.ours", root / f"{name}.theirs")
-        print(f"  {name}: {found[name]}", flush=True)
+            found[name] = compare(root / f"{name}.ours", root / f"{name}.theirs", merge.plan.jobs)
+        print(f"  {dtype} {name}: {found[name]}", flush=True)
     return found
 
 
@@ -368,8 +353,10 @@ def main() -> None:
     peer = subprocess.run([python, "-c", versions], capture_output=True, text=True, check=True).stdout.split()
     with contextlib.ExitStack() as stack:
         large = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="merge-disk-")))
-        small = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="merge-disk-")))
-        agreed = agreement(small, python)
+        agreed = {}
+        for dtype in ("float32", "bfloat16"):
+            small = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="merge-disk-")))
+            agreed[f"agreement_{dtype}"] = agreement(small, python, dtype)
         make_checkpoints(large, dtype=torch.bfloat16, sizes=(32000, 1024, 16, 2816), names="ab")
         size = (large / "a" / "model.safetensors").stat().st_size
         measured = timed(large, python, options.rounds)
@@ -379,15 +366,15 @@ def main() -> None:
         "peer": dict(zip(("mergekit", "torch", "transformers"), peer, strict=True)),
         "ratios": ratios(measured),
         "measured": measured,
-        "agreement_float32": agreed,
+        **agreed,
         "machine": machine,
         "notes": [
             "heredity hashes its parents (beginning while torch loads) and syncs its output; mergekit does neither",
             "heredity_again: the same parents were merged before, and their hashes are remembered; all other runs of "
             "heredity begin with an empty cache",
-            "mergekit works in the dtype asked for (bfloat16 in the timed runs), heredity in float32: near the "
-            "trimming threshold and at weak majorities the timed TIES outputs choose differently; agreement_float32 "
-            "compares the same rules in the same precision",
+            "both compute in the dtype asked for, with the same roundings; differences beyond a step are left only "
+            "where magnitudes are equal at a trimming threshold (tied): mergekit keeps some in the order of an "
+            "unstable sort, heredity in the order of the tensor",
         ],
     }
     write_result("merge_disk", result)

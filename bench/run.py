@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NOT_BENCHMARKS = {"run", "size", "machine"}
+NOT_BENCHMARKS = {"merge_comparison", "run", "size", "machine"}
 
 
 def main() -> int:

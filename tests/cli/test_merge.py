@@ -103,6 +103,44 @@ def test_a_mistake_is_one_line_and_exit_code_two(config: Path, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
+def test_the_process_ends_once_everything_is_said(config: Path, tmp_path: Path) -> None:
+    """The end is quick, but nobody's last words are lost."""
+    # what sys holds goes last, when print has nowhere left to write to
+    script = """
+import atexit, os, sys
+from heredity.cli.main import main
+class Last:
+    def __del__(self, write=os.write):
+        write(1, b"taken apart\\n")
+sys.last = Last()
+atexit.register(print, "registered")
+sys.argv[0] = "{name}"
+{call}
+"""
+
+    def lines(call: str, name: str = "heredity") -> list[str]:
+        command = [sys.executable, "-c", script.format(call=call, name=name), "merge", "soup.yml", "out", "--overwrite"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+        assert done.stdout.startswith("wrote out: 3 tensors")
+        assert load_file(tmp_path / "out" / "model.safetensors").keys() == {f"layers.{i}.w" for i in range(3)}
+        return done.stdout.partition("heredity import out --name out\n")[2].splitlines()
+
+    assert lines("main()") == ["registered"]
+    # a caller with plans of its own, and another program, end as every Python process does
+    wrapped = "def run():\n    try:\n        main()\n    finally:\n        print('cleaned up')\nrun()"
+    assert lines(wrapped) == ["cleaned up", "registered", "taken apart"]
+    assert lines("main()", "other") == ["registered", "taken apart"]
+
+
+def test_a_reader_that_went_away_is_no_success(config: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MAIN, "merge", "soup.yml", "out"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        assert child.wait() != 0
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
 def test_help_and_cheap_checks_do_not_load_torch() -> None:
     script = """
 import sys

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from heredity.errors import HeredityError, MergeError, RecipeError
 from heredity.merging.mergekit_run import Merged, open_merge
+from heredity.merging.mergekit_steps import in_steps
 from heredity.merging.mergers import MethodMerger
 from heredity.merging.methods import TensorParams, method_for
 
@@ -181,7 +182,9 @@ def test_ties_takes_its_base_and_its_densities(tmp_path: Path, parents: dict[str
     for name, density in [("model.layers.0.mlp.up_proj.weight", 1.0), ("model.layers.3.mlp.up_proj.weight", 0.4)]:
         params = TensorParams(weight=(1.0, 0.5), density=(density, 0.5))
         pair = [parents["a"][name], parents["b"][name]]
-        expected = method_for("ties", lam=0.8).merge_tensor(name, pair, params, base=parents["base"][name])
+        method = in_steps(method_for("ties", lam=0.8), torch.bfloat16)
+        assert method is not None
+        expected = method.merge_tensor(name, pair, params, base=parents["base"][name])
         assert torch.equal(state[name], expected), name
         assert not torch.equal(state[name], parents["base"][name])
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from heredity.errors import MergeError
 from heredity.merging.base import StateDict, Weights
 from heredity.merging.chunks import buffers, chunk_spans, store
@@ -48,9 +50,11 @@ class Linear(TensorMethod):
         for start, stop in chunk_spans(out.numel()):
             size = stop - start
             anchor, acc, spare = reference[:size], total[:size], other[:size]
-            acc.copy_(anchor.copy_(tensors[heaviest][start:stop]))
-            if whole != 1.0:
-                acc.mul_(whole)
+            anchor.copy_(tensors[heaviest][start:stop])
+            if len(tensors) == 2 and whole == 1.0:
+                acc = anchor  # the only difference is taken before anything is added
+            else:
+                torch.mul(anchor, whole, out=acc)
             for i, (weight, tensor) in enumerate(zip(weights, tensors, strict=True)):
                 if i != heaviest:
                     acc.add_(spare.copy_(tensor[start:stop]).sub_(anchor), alpha=weight)

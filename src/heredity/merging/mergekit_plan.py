@@ -8,9 +8,10 @@ Source: mergekit 0.1 (README, "Merge Configuration"; docs, "Merge Methods").
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.lora_overlay import LoraWeights
 from heredity.merging.mergekit_methods import Rule, rule_for
 from heredity.merging.mergekit_schema import MergeConfig, ModelRef, Parameters, Scalar, Slice, Source, evaluate
+from heredity.merging.mergekit_steps import in_steps
+from heredity.merging.methods import TensorMethod, TensorParams
 from heredity.merging.safetensors_header import Entry
 from heredity.merging.streaming import Read, TensorJob
+from heredity.merging.task_vector import GeneralizedTaskArithmetic
 from heredity.merging.vocabulary import Vocabulary
 
 _LAYER = re.compile(r"\.(\d+)\.")
@@ -272,18 +276,25 @@ class _Planner:
         else:
             self.check_shapes(name, entries)
         floating = lead.dtype.is_floating_point
-        dtype = _named_dtype(self.config.dtype) if self.config.dtype and floating else lead.dtype
+        narrow = [
+            entry.dtype for entry in entries.values() if entry.dtype.is_floating_point and entry.dtype.itemsize == 1
+        ]
+        if narrow and floating and not self.config.dtype:
+            raise MergeError(f"{name!r} is stored as {narrow[0]}; say dtype: bfloat16 to merge such weights")
+        dtype = lead.dtype
+        if floating and self.config.dtype:
+            dtype = _named_dtype(self.config.dtype)
+        elif floating:
+            dtype = functools.reduce(torch.promote_types, [entry.dtype for entry in entries.values()])
         out_dtype = _named_dtype(self.config.out_dtype) if self.config.out_dtype and floating else dtype
-        if floating and lead.dtype.itemsize == 1 and not self.config.dtype:
-            raise MergeError(f"{name!r} is stored as {lead.dtype}; say dtype: bfloat16 to merge such weights")
         self.output.jobs.append(
             TensorJob(
                 name=name,
                 shape=shape,
                 inputs=tuple(reads[ref] for ref in made.models),
                 base=reads[made.base] if made.base else None,
-                method=made.method,
-                params=made.params,
+                method=in_steps(made.method, dtype),
+                params=_at_least_one(made.params, made.method, prod(shape)),
                 dtype=dtype,
                 out_dtype=out_dtype,
                 prepare=prepare,
@@ -320,6 +331,14 @@ class _Moved:
     def __call__(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         moved = self.vocabulary.move(dict(zip(self.order, tensors, strict=True)))
         return [moved[ref] for ref in self.order]
+
+
+def _at_least_one(params: TensorParams, method: TensorMethod | None, numel: int) -> TensorParams:
+    """mergekit keeps the largest entry of a tensor so small that its density would keep none (TIES alone)."""
+    trims = isinstance(method, GeneralizedTaskArithmetic) and method.sparsify == "magnitude"
+    if not trims or params.density is None or not numel:
+        return params
+    return replace(params, density=tuple(max(d, 1.5 / numel) if 0 < d < 1 else d for d in params.density))
 
 
 def is_embedding(name: str) -> bool:

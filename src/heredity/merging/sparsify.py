@@ -25,20 +25,31 @@ TINY_NORM = 1e-7  # an L1 norm below this is not matched: its quotient would be 
 
 
 class Delta:
-    """A task vector, model − base, computed piece by piece in float32 (float64 for float64)."""
+    """A task vector, model − base, computed piece by piece in float32 (float64 for float64).
 
-    def __init__(self, model: Tensor, base: Tensor, scratch: Tensor) -> None:
-        self.model, self.base, self.scratch = model, base, scratch
+    Args:
+        model: flat tensor.
+        base: flat tensor of the same length and dtype.
+        scratch: work buffer; of the models' own dtype where steps are rounded.
+        stepwise: round differences, and sums of magnitudes, to the models' dtype.
+    """
+
+    def __init__(self, model: Tensor, base: Tensor, scratch: Tensor, *, stepwise: bool = False) -> None:
+        self.model, self.base, self.scratch, self.stepwise = model, base, scratch, stepwise
         self.numel = model.numel()
 
     def read(self, start: int, stop: int, into: Tensor) -> Tensor:
         head, base = into[: stop - start], self.scratch[: stop - start]
+        if self.stepwise:
+            return head.copy_(torch.sub(self.model[start:stop], self.base[start:stop], out=base))
         base.copy_(self.base[start:stop])
         return head.copy_(self.model[start:stop]).sub_(base)
 
     def take(self, indices: Tensor) -> Tensor:
         at = indices.to(self.model.device)
         dtype = work_dtype(self.model.dtype)
+        if self.stepwise:
+            return (self.model[at] - self.base[at]).to(dtype)
         return self.model[at].to(dtype).sub_(self.base[at].to(dtype))
 
     def buffer(self, size: int) -> Tensor:
@@ -209,7 +220,9 @@ def mask_for(
     mask = fresh()
     if rescale != "l1":
         return mask, 1.0
-    factor = _l1_factor(delta, mask, aligned_chunk(rule, row))
+    # mergekit draws for float16 in float32, sums included
+    wide = delta.model.dtype == torch.float16 and rule in ("bernoulli", "della_magprune")
+    factor = _l1_factor(delta, mask, aligned_chunk(rule, row), rounded=delta.stepwise and not wide)
     # random masks are used up by the look at them, and drawn again from the same seed
     return (fresh() if rule in ("bernoulli", "della_magprune") else mask), factor
 
@@ -219,12 +232,18 @@ def aligned_chunk(rule: Sparsifier | None, row: int) -> int:
     return max(row, CHUNK // max(row, 1) * row) if rule == "della_magprune" else CHUNK
 
 
-def _l1_factor(delta: Delta, mask: Mask, chunk: int) -> float:
-    """Σ|τ| / Σ|masked τ|, in float64 over chunks."""
+def _l1_factor(delta: Delta, mask: Mask, chunk: int, *, rounded: bool) -> float:
+    """Σ|τ| / Σ|masked τ|, in float64 over chunks; `rounded` rounds both sums and the quotient to the models' dtype."""
     before = after = 0.0
     buffer = delta.buffer(min(chunk, delta.numel))
     for start, stop in chunk_spans(delta.numel, chunk):
         values = delta.read(start, stop, buffer)
         before += float(values.abs().sum())
         after += float(mask.apply(values, start).abs_().sum())
-    return before / after if before >= TINY_NORM and after >= TINY_NORM else 1.0
+    if before < TINY_NORM or after < TINY_NORM:
+        return 1.0
+    # a sum beyond float16 stays as it is: mergekit's would be infinite, and its quotient no number
+    if rounded and before <= torch.finfo(delta.model.dtype).max:
+        pair = torch.tensor([before, after], dtype=delta.model.dtype)
+        return float(pair[0] / pair[1])
+    return before / after

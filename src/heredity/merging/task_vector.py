@@ -114,38 +114,44 @@ class GeneralizedTaskArithmetic(TensorMethod):
                     acc.add_(delta)
             if self.consensus:
                 finite = finite and all(all_finite(delta) for delta in deltas)
-                self._agree(deltas, weights, acc, spare[:size])
+                elect(deltas, self.consensus, acc, spare[:size])
+                if self.normalize:
+                    acc.div_(kept_weights(deltas, weights, spare[:size]))
             ground.add_(acc, alpha=scale)
             finite = store(ground, out[start:stop]) and finite
         return finite
 
-    def _agree(self, deltas: list[Tensor], weights: tuple[float, ...], acc: Tensor, spare: Tensor) -> None:
-        """Replace `acc`, the sum of the weighted deltas, by the sum (or mean) of those that have the elected sign."""
-        if self.consensus == "count":
-            torch.sign(deltas[0], out=acc)
-            for delta in deltas[1:]:
-                acc.add_(torch.sign(delta, out=spare))
-        sign = torch.copysign(torch.ones((), dtype=acc.dtype, device=acc.device), acc, out=spare)
-        for i, delta in enumerate(deltas):
-            delta.mul_(sign).clamp_min_(0.0)  # what agrees is now positive, the rest zero
-            if i == 0:
-                acc.copy_(delta)
-            else:
-                acc.add_(delta)
-        acc.mul_(sign)
-        if self.normalize:
-            share = spare
-            for i, delta in enumerate(deltas):
-                kept = delta.gt_(0.0)
-                if i == 0:
-                    torch.mul(kept, weights[0], out=share)
-                else:
-                    share.add_(kept, alpha=weights[i])
-            if min(weights) > 0:
-                share.clamp_min_(min(weights))  # entries that nobody keeps have a sum of 0, whatever divides it
-            else:
-                share.masked_fill_(share == 0, 1.0)
-            acc.div_(share)
+
+def elect(deltas: Sequence[Tensor], consensus: Consensus, acc: Tensor, spare: Tensor) -> None:
+    """Replace `acc`, the sum of the weighted deltas, by the sum of those that have the elected sign.
+
+    The deltas are overwritten: by their magnitude where they agree, by zero elsewhere.
+    """
+    if consensus == "count":
+        torch.sign(deltas[0], out=acc)
+        for delta in deltas[1:]:
+            acc.add_(torch.sign(delta, out=spare))
+    sign = torch.copysign(torch.ones((), dtype=acc.dtype, device=acc.device), acc, out=spare)
+    for i, delta in enumerate(deltas):
+        delta.mul_(sign).clamp_min_(0.0)  # what agrees is now positive, the rest zero
+        if i == 0:
+            acc.copy_(delta)
+        else:
+            acc.add_(delta)
+    acc.mul_(sign)
+
+
+def kept_weights(deltas: Sequence[Tensor], weights: Sequence[float], out: Tensor) -> Tensor:
+    """The sum of the weights of those that `elect` has kept, entry by entry; never zero. Written into `out`."""
+    for i, delta in enumerate(deltas):
+        kept = delta.gt_(0.0)
+        if i == 0:
+            torch.mul(kept, weights[0], out=out)
+        else:
+            out.add_(kept, alpha=weights[i])
+    if min(weights) > 0:
+        return out.clamp_min_(min(weights))  # entries that nobody keeps have a sum of 0, whatever divides it
+    return out.masked_fill_(out == 0, 1.0)
 
 
 def merge_task_vectors(

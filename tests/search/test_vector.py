@@ -25,6 +25,13 @@ def test_round_trip():
     module.load_state_dict(flat.state(other))
 
 
+def test_shapes_lay_out_the_vector():
+    flat = FlatParams(net())
+    assert flat.shapes == {"0.weight": (4, 3), "0.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)}
+    assert list(flat.shapes) == flat.names and sum(torch.Size(s).numel() for s in flat.shapes.values()) == flat.size
+    assert FlatParams(net(), lambda name: name == "2.bias").shapes == {"2.bias": (2,)}
+
+
 def test_copies_share_no_storage():
     module = net()
     flat = FlatParams(module)

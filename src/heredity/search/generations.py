@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from heredity.errors import EvaluationFailed
 from heredity.search.base import Candidate, Example, Searcher, Told, told_pairs
 from heredity.search.box import Box, Vectors, as_box
+from heredity.search.noise import normal
 
 Array: TypeAlias = NDArray[Any]  # float32 or float64, as the searcher was told
 Vector: TypeAlias = NDArray[np.float64]
@@ -53,8 +54,10 @@ class VectorSearcher(Searcher[Array]):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
         self.population, self.seed, self.metric = population, seed, metric
         self.generation = 0  # how many have been told
+        self._open_space = not (np.isfinite(self.space.low).any() or np.isfinite(self.space.high).any())
         self._rng = np.random.Generator(np.random.SFC64(seed))
         self._before: Mapping[str, Any] = {}  # of the generator, before the present generation was drawn
+        self._begun = False
         self._x: Array | None = None  # the present generation as handed out [population, dim]
         self._waiting: list[int] = []
         self._told: dict[int, float | None] = {}
@@ -73,9 +76,10 @@ class VectorSearcher(Searcher[Array]):
     # What a method says.
 
     @abstractmethod
-    def _draw(self, rng: np.random.Generator) -> Array:
+    def _draw(self, rng: np.random.Generator) -> Array | None:
         """The next generation [population, dim], a fresh array; outside the bounds it will be folded.
 
+        None where the method makes candidates on demand, by `_vectors`, and need not hold them all.
         Changes nothing that `_method_state` returns: a loaded searcher draws the present generation again.
         """
 
@@ -83,7 +87,8 @@ class VectorSearcher(Searcher[Array]):
     def _learn(self, x: Array, fitness: Vector) -> None:
         """Change the search by what the candidates `x` as handed out [population, dim] were worth.
 
-        `fitness` [population] is −∞ for failures, and finite for at least one.
+        `x` is empty where the method makes candidates on demand. `fitness` [population] is −∞ for failures, and finite
+        for at least one.
         """
 
     @abstractmethod
@@ -94,14 +99,18 @@ class VectorSearcher(Searcher[Array]):
     def _load_method_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `_method_state`."""
 
+    def _vectors(self, places: Sequence[int]) -> Array:
+        """Candidates [n, dim] of the generation last drawn, where `_draw` gave None; fresh, not yet folded."""
+        raise NotImplementedError(f"{type(self).__name__} drew no vectors and cannot make them")
+
     # The contract.
 
     def ask(self, n: int | None = None) -> list[Candidate[Array]]:
         """At most `n` candidates of the present generation; none while all are out."""
-        x = self._generation()
+        self._begin()
         count = len(self._waiting) if n is None else max(0, min(n, len(self._waiting)))
         places, self._waiting = self._waiting[:count], self._waiting[count:]
-        copies = x[places] if count < self.population else x.copy()
+        copies = self._copies(places)
         first = self.generation * self.population
         return [Candidate(first + place, copy) for place, copy in zip(places, copies, strict=True)]
 
@@ -109,7 +118,7 @@ class VectorSearcher(Searcher[Array]):
         """Report outcomes, in any order and in parts; the update follows when the generation is complete."""
         first = self.generation * self.population
         waiting, known = set(self._waiting), self._told
-        places = range(self.population if self._x is not None else 0)
+        places = range(self.population if self._begun else 0)
         out = {first + place for place in places if place not in waiting and place not in known}
         told = told_pairs(candidates, outcomes, out, self.metric)
         self._told.update((i - first, fitness) for i, fitness in told.items())
@@ -140,7 +149,7 @@ class VectorSearcher(Searcher[Array]):
         values = np.asarray(fitness, dtype=np.float64)
         if values.shape != (self.population,):
             raise ValueError(f"fitness should have shape ({self.population},), it has {values.shape}")
-        if self._x is None or len(self._waiting) != self.population:
+        if not self._begun or len(self._waiting) != self.population:
             raise ValueError("no whole generation is out; ask with ask_array first")
         finite = np.isfinite(values)
         self._finish(values if finite.all() else np.where(finite, values, -np.inf))
@@ -151,18 +160,17 @@ class VectorSearcher(Searcher[Array]):
         best = self._best
         first = self.generation * self.population
         for place, fitness in sorted(self._told.items()):
-            if self._x is not None and fitness is not None and (best is None or fitness > best[2]):
-                best = (first + place, self._x[place], fitness)
+            if fitness is not None and (best is None or fitness > best[2]):
+                best = (first + place, self._copies([place])[0], fitness)
         return None if best is None else (Candidate(best[0], best[1].copy()), best[2])
 
     def state_dict(self) -> Mapping[str, Any]:
         """Configuration, generator, method, best and the partly told generation: numbers, strings and arrays."""
-        drawn = self._x is not None
         return {
             "config": self._config(),
             "generation": self.generation,
-            "generator": _plain(self._before if drawn else self._rng.bit_generator.state),
-            "drawn": drawn,
+            "generator": _plain(self._before if self._begun else self._rng.bit_generator.state),
+            "drawn": self._begun,
             "told": [[place, fitness] for place, fitness in sorted(self._told.items())],
             "best": None if self._best is None else [self._best[0], self._best[1].copy(), self._best[2]],
             "method": dict(self._method_state()),
@@ -176,17 +184,16 @@ class VectorSearcher(Searcher[Array]):
         """
         for name, value in self._config().items():
             if name not in state["config"] or not np.array_equal(np.asarray(state["config"][name]), np.asarray(value)):
-                raise ValueError(
-                    f"the state was saved with {name}={state['config'].get(name)}, this {type(self).__name__} has {value}"
-                )
+                saved = state["config"].get(name)
+                raise ValueError(f"the state was saved with {name}={saved}, this {type(self).__name__} has {value}")
         self.generation = int(state["generation"])
         self._rng.bit_generator.state = _generator_state(state["generator"])
         best = state["best"]
         self._best = None if best is None else (int(best[0]), np.array(best[1], dtype=self.dtype), float(best[2]))
         self._load_method_state(state["method"])
-        self._x, self._waiting, self._told = None, [], {}
+        self._close()
         if state["drawn"]:
-            self._generation()
+            self._begin()
             self._told = {int(place): fitness for place, fitness in state["told"]}
             self._waiting = [place for place in self._waiting if place not in self._told]
 
@@ -198,6 +205,10 @@ class VectorSearcher(Searcher[Array]):
             return cls(Box(-2.0, 3.0, dim=3), seed=seed)  # type: ignore[call-arg]  # a method has its own population
 
         yield cls.__name__, Example(make, lambda x: -float(np.sum(np.square(x - 1.0))))
+
+    def _normal(self, rng: np.random.Generator, shape: tuple[int, ...], out: Array | None = None) -> Array:
+        """Standard normal noise in the searcher's dtype, into `out` where that fits; see `heredity.search.noise`."""
+        return normal(rng, shape, self.dtype, out)
 
     def _config(self) -> dict[str, Any]:
         """What has to be equal when a state is loaded; a method adds its own."""
@@ -211,31 +222,48 @@ class VectorSearcher(Searcher[Array]):
             "high": self.space.high,
         }
 
-    def _generation(self) -> Array:
-        if self._x is None:
-            self._before = self._rng.bit_generator.state
-            drawn = self._draw(self._rng)
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        self._before = self._rng.bit_generator.state
+        drawn = self._draw(self._rng)
+        if drawn is not None:
             if drawn.shape != (self.population, self.dim):
                 raise ValueError(f"{type(self).__name__} drew {drawn.shape}, not {(self.population, self.dim)}")
-            self._x = self.space.fold(drawn)
-            self._waiting = list(range(self.population))
+            self._x = self._folded(drawn)
+        self._waiting, self._begun = list(range(self.population)), True
+
+    def _generation(self) -> Array:
+        self._begin()
+        if self._x is None:
+            self._x = self._folded(self._vectors(range(self.population)))
         return self._x
 
+    def _folded(self, x: Array) -> Array:
+        return x if self._open_space else self.space.fold(x)
+
+    def _copies(self, places: Sequence[int]) -> Array:
+        if self._x is None:
+            return self._folded(self._vectors(places))
+        return np.array(self._x if len(places) == self.population else self._x[places])
+
     def _finish(self, fitness: Vector) -> None:
-        assert self._x is not None
-        x, number = self._x, self.generation
+        number = self.generation
         top = int(np.argmax(fitness))
         failed = not fitness[top] > -np.inf
         if not failed:
             if self._best is None or fitness[top] > self._best[2]:
-                self._best = (number * self.population + top, x[top].copy(), float(fitness[top]))
-            self._learn(x, fitness)
-        self._x, self._waiting, self._told = None, [], {}
+                self._best = (number * self.population + top, self._copies([top])[0], float(fitness[top]))
+            self._learn(np.empty((0, self.dim), self.dtype) if self._x is None else self._x, fitness)
+        self._close()
         self.generation = number + 1
         if failed:
             raise EvaluationFailed(
                 f"all {self.population} candidates of generation {number} failed; there is nothing to rank"
             )
+
+    def _close(self) -> None:
+        self._x, self._waiting, self._told, self._begun = None, [], {}, False
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from heredity.search.box import Vectors, as_box
 from heredity.search.generations import Array, Vector, VectorSearcher
+from heredity.search.noise import around, weighted_squares, weighted_sum
 from heredity.search.shaping import nes_utilities
 
 
@@ -61,17 +62,15 @@ class SNES(VectorSearcher):
         return self._sigma.copy()
 
     def _draw(self, rng: np.random.Generator) -> Array:
-        self._noise = rng.standard_normal((self.population, self.dim), dtype=self.dtype)
-        drawn = self._noise * self._sigma
-        drawn += self._mean
-        return drawn
+        self._noise = self._normal(rng, (self.population, self.dim), self._noise)
+        return around(self._mean, self._sigma, self._noise)
 
     def _learn(self, x: Array, fitness: Vector) -> None:
         weights = np.empty(self.population, self.dtype)
         weights[np.argsort(-fitness, kind="stable")] = self._utilities
         # Σ u (s² − 1) is Σ u s², since utilities sum to zero.
-        shape = weights @ np.square(self._noise)
-        self._mean += self.mean_rate * self._sigma * (weights @ self._noise)
+        shape = weighted_squares(weights, self._noise)
+        self._mean += self.mean_rate * self._sigma * weighted_sum(weights, self._noise)
         self._sigma *= np.exp(0.5 * self.sigma_rate * shape).astype(self.dtype)
 
     def _method_state(self) -> Mapping[str, Any]:

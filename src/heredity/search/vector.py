@@ -64,6 +64,11 @@ class FlatParams:
         """Names of the parameters in the vector, in order."""
         return list(self._slices)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters in the vector, by name, in order: each takes as many entries as it has elements."""
+        return {name: tuple(self._rest[name].shape) for name in self._slices}
+
     def flatten(self, source: nn.Module | Mapping[str, Tensor]) -> Tensor:
         """The vector [P] float32 (float64 if any parameter is) of a module or state dict; a copy."""
         state = source.state_dict() if isinstance(source, nn.Module) else source

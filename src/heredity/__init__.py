@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from heredity.lab import Model as Model
     from heredity.lab import Operator as Operator
     from heredity.lab import Probe as Probe
+    from heredity.lab import Request as Request
+    from heredity.lab.engine import Evolution as Evolution
+    from heredity.lab.evolved import Evolved as Evolved
 
 __version__ = "0.1.0.dev0"
 
 # Resolved on first use: importing heredity must not import torch.
 _LAB = ("Architecture", "Child", "Context", "Lab", "Model", "Operator", "Parents", "Probe", "Request", "architecture")
-_LAZY = dict.fromkeys(_LAB, "heredity.lab")
+_ENGINE = {"Evolution": "heredity.lab.engine", "Evolved": "heredity.lab.evolved"}
+_LAZY = {**dict.fromkeys(_LAB, "heredity.lab"), **_ENGINE}
 
 
 def __getattr__(name: str) -> Any:

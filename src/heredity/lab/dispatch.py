@@ -1,24 +1,22 @@
-"""Driving many births and evaluations: what is recorded is recalled, what somebody else runs is waited for, the rest is
-leased, run by an executor, and recorded as it ends."""
+"""Births and evaluations on their way: what is asked as jobs, what is recorded recalled, the rest leased, given to an
+executor and recorded as it ends. `heredity.lab.flow` drives them."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from heredity.errors import LabError, ReadOnlyLab, UnknownModel
+from heredity.errors import LabError, UnknownModel
 from heredity.evaluation.outcome import Ok, pack
 from heredity.lab.architecture import base_of, is_adapter
 from heredity.lab.births import birth_lines, environment_lines
-from heredity.lab.blobs import BlobGone
 from heredity.lab.canonical import digest, source_hash, trust_for
 from heredity.lab.executors import Executor, Inline
+from heredity.lab.flow import Flow
 from heredity.lab.model import Model
 from heredity.lab.operator import KINDS, Operator, Probe, Request
 from heredity.lab.runner import Evaluation, ModelSpec, Result, Task
@@ -26,8 +24,7 @@ from heredity.lab.runner import Evaluation, ModelSpec, Result, Task
 if TYPE_CHECKING:
     from heredity.lab.lab import Lab
 
-ATTEMPTS = 3  # tries at a birth whose parents' blobs vanish under it
-POLL = 0.05  # seconds between looks at a birth that somebody else runs
+Answer: TypeAlias = tuple[int, "Model | Exception"]  # the position of what was asked, and how it ended
 
 
 @dataclass
@@ -70,8 +67,8 @@ class Dispatch:
             self.forms[digest(form)] = form
         self.seed = seed
 
-    def births(self, requests: Sequence[Request]) -> list[Job]:
-        """The distinct births behind the requests.
+    def births(self, requests: Sequence[Request], first: int = 0) -> list[Job]:
+        """The distinct births behind the requests; their positions count from `first`.
 
         Raises:
             NotCanonical: an operator has a field without exact form.
@@ -79,7 +76,7 @@ class Dispatch:
         """
         jobs: dict[str, Job] = {}
         forms: dict[int, Mapping[str, Any]] = {}
-        for position, request in enumerate(requests):
+        for position, request in enumerate(requests, first):
             self._check(request, position)
             form = forms.get(id(request.operator))
             if form is None:
@@ -117,72 +114,24 @@ class Dispatch:
             model = self.lab[model.id]
         return model
 
-    def evaluations(self, models: Sequence[Model]) -> list[Job]:
-        """Evaluations of existing models."""
+    def evaluations(self, models: Sequence[Model | str], first: int = 0) -> list[Job]:
+        """Evaluations of existing models; their positions count from `first`."""
         jobs: dict[str, Job] = {}
         check_seed(self.seed, "measure")
-        for position, model in enumerate(map(self._parent, models)):
+        for position, model in enumerate(map(self._parent, models), first):
             job = jobs.setdefault(model.id, Job(model.id, model.key, {}, [], None, model))
             job.positions.append(position)
         return list(jobs.values())
 
-    def run(self, jobs: list[Job], choice: str | Executor | None) -> Iterator[tuple[int, Model | Exception]]:
-        """Yield (position, model or error) as jobs end."""
-        waiting: deque[Job] = deque()
-        for job in jobs:
-            if self._done(job):
-                yield from self._answer(job, self._child(job))
-            else:
-                waiting.append(job)
-        if waiting:
-            if not self.lab.writable:
-                what = "birth" if waiting[0].model is None else "evaluation of"
-                raise ReadOnlyLab(f"the lab at {self.lab.path} is read-only and {what} {waiting[0].id} is not recorded")
-            yield from self._run_waiting(waiting, choice)
+    def run(self, jobs: list[Job], choice: str | Executor | None) -> Iterator[Answer]:
+        """Yield (position, model or error) as jobs end, recalled ones first."""
+        with Flow(self, choice) as flow:
+            for job in jobs:
+                yield from flow.add(job)
+            while flow.open:
+                yield from flow.wait()
 
-    def _run_waiting(
-        self, waiting: deque[Job], choice: str | Executor | None
-    ) -> Iterator[tuple[int, Model | Exception]]:
-        executor = self.lab.executor(choice)
-        running: dict[str, Job] = {}
-        finished = False
-        try:
-            while waiting or running:
-                blocked: deque[Job] = deque()
-                while waiting and len(running) < executor.slots:
-                    job = waiting.popleft()
-                    if self._start(job, executor):
-                        running[job.lease] = job
-                    elif self._done(job):
-                        yield from self._answer(job, self._child(job))
-                    else:
-                        blocked.append(job)
-                waiting.extend(blocked)
-                if running:
-                    for task, result in executor.wait(POLL if blocked else None):
-                        job = running[task_lease(task)]
-                        if isinstance(result, BlobGone) and job.attempts < ATTEMPTS:
-                            # somebody's gc dropped a parent between our look and the worker's: provide it again
-                            job.attempts += 1
-                            executor.submit(self._task(job, on_disk=not isinstance(executor, Inline)))
-                            continue
-                        del running[job.lease]
-                        yield from self._finish(job, result)
-                elif waiting:
-                    time.sleep(POLL)
-                    self.lab.index.refresh()
-            finished = True
-        finally:
-            if not finished:
-                executor.close(now=True)
-            for job in running.values():
-                self.lab.leases.release(job.lease)
-
-    def _child(self, job: Job) -> Model:
-        assert job.model is not None
-        return job.model
-
-    def _done(self, job: Job) -> bool:
+    def done(self, job: Job) -> bool:
         """Whether everything a job wants is recorded; sets the evaluations that are still to do."""
         record = job.model.record if job.model is not None else self.lab.index.birth(job.id)
         if record is not None and record["key"] != job.key:
@@ -203,21 +152,21 @@ class Dispatch:
         job.model = Model(record, self.lab.blobs, self.lab)
         self.lab.warn_if_changed(job.request.operator, record)
 
-    def _start(self, job: Job, executor: Executor) -> bool:
-        """Lease and submit a job; False when it is done already or somebody else holds it."""
+    def start(self, job: Job, executor: Executor) -> bool:
+        """Lease and submit a job that is not done; False when it is done already or somebody else holds it."""
         needs = [parent.id for _, parent in job.edges] + [base.id for base in self._bases(job)]
         lease = job.lease
         if not self.lab.leases.acquire(lease, needs):
             return False
         try:
             self.lab.index.refresh()
-            if self._done(job):
+            if self.done(job):
                 self.lab.leases.release(lease)
                 return False
             if job.lease != lease:  # born meanwhile by somebody else, but not yet evaluated as we want
                 self.lab.leases.release(lease)
-                return self._start(job, executor)
-            executor.submit(self._task(job, on_disk=not isinstance(executor, Inline)))
+                return self.start(job, executor)
+            self.submit(job, executor)
         except BaseException:
             self.lab.leases.release(job.lease)
             raise
@@ -230,13 +179,15 @@ class Dispatch:
             if base is not None:
                 yield base
 
-    def _task(self, job: Job, *, on_disk: bool) -> Task:
+    def submit(self, job: Job, executor: Executor) -> None:
+        """Provide what a job needs, and give it to an executor."""
+        on_disk = not isinstance(executor, Inline)
         needed = [parent for _, parent in job.edges] + ([job.model] if job.model is not None else [])
         for model in {model.id: model for model in [*needed, *self._bases(job)]}.values():
             provide(self.lab, model, on_disk=on_disk)
         request = job.request if job.model is None else None
         trust = trust_for(*(model.architecture for model in needed))
-        return Task(
+        task = Task(
             root=self.lab.root,
             scratch=self.lab.root / "scratch",
             id=job.id,
@@ -252,8 +203,10 @@ class Dispatch:
             evaluations=job.evaluations,
             model=spec_of(job.model) if job.model is not None else None,
         )
+        executor.submit(task)
 
-    def _finish(self, job: Job, result: Result | Exception) -> Iterator[tuple[int, Model | Exception]]:
+    def finish(self, job: Job, result: Result | Exception) -> list[Answer]:
+        """Record what a task found, and give its lease back."""
         answer: Model | Exception
         try:
             if isinstance(result, Exception):
@@ -266,7 +219,7 @@ class Dispatch:
         if not isinstance(result, Exception):
             for name in [job.id, *(item.key[:16] for item in job.evaluations)]:
                 remove_scratch(self.lab.root / "scratch" / name)
-        yield from self._answer(job, answer)
+        return self.answers(job, answer)
 
     def _record(self, job: Job, result: Result) -> None:
         environment, records = environment_lines(self.lab, result.machine)
@@ -310,17 +263,12 @@ class Dispatch:
             )
         self.lab.append(*records)
 
-    def _answer(self, job: Job, answer: Model | Exception) -> Iterator[tuple[int, Model | Exception]]:
+    def answers(self, job: Job, answer: Model | Exception) -> list[Answer]:
+        """The end of a job, for every position that wants it."""
         name = job.request.name if job.request is not None else None
         if isinstance(answer, Model) and name and self.lab.writable and name not in answer.names:
             self.lab.name(answer, name)
-        for position in job.positions:
-            yield position, answer
-
-
-def task_lease(task: Task) -> str:
-    """The name of a task's lease."""
-    return task.id if task.operator is not None else f"{task.id}-{task.evaluations[0].key[:16]}"
+        return [(position, answer) for position in job.positions]
 
 
 def provide(lab: Lab, model: Model, *, on_disk: bool) -> None:

@@ -11,8 +11,10 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from heredity.errors import LabError, WorkerLost
@@ -31,9 +33,14 @@ class Executor(ABC):
     def slots(self) -> int:
         """How many tasks may be in flight."""
 
+    @property
+    def ahead(self) -> int:
+        """How many more tasks it takes, to give each worker its next one without asking anybody."""
+        return 0
+
     @abstractmethod
     def submit(self, task: Task) -> None:
-        """Start a task; at most `slots` are in flight."""
+        """Take a task; at most `slots` + `ahead` are in flight."""
 
     @abstractmethod
     def wait(self, timeout: float | None = None) -> list[Finished]:
@@ -99,7 +106,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 class Processes(Executor):
     """Local worker processes (loky: they start without importing the caller's script, and their death is noticed).
 
-    Every worker is a pool of its own, so that a death concerns one task, the one that runs there.
+    Every worker is a pool of its own, so that a death concerns one task, the one that runs there. A worker that is free
+    takes the next task of the backlog at once, whatever the lab's process is doing.
 
     Args:
         workers: how many; by default one per core that this process may use.
@@ -112,47 +120,92 @@ class Processes(Executor):
             raise LabError(f"executor: {workers} processes asked; give at least 1")
         self.workers = workers or loky.cpu_count()
         self._idle: list[Any] = []
+        self._backlog: deque[tuple[Task, int]] = deque()
         self._running: dict[Future[Result], tuple[Task, int, Any]] = {}
+        self._ended: SimpleQueue[Future[Result]] = SimpleQueue()
+        self._lock = threading.RLock()  # pools call back from threads of their own
 
     @property
     def slots(self) -> int:
         return self.workers
 
+    @property
+    def ahead(self) -> int:
+        return self.workers
+
     def submit(self, task: Task, attempt: int = 1) -> None:
+        with self._lock:
+            self._backlog.append((task, attempt))
+            self._start()
+
+    def _start(self) -> None:
+        """Give tasks to workers that have none, starting those that are missing."""
         import loky
 
-        if self._idle:
-            pool = self._idle.pop()
-        else:
-            pool = loky.ProcessPoolExecutor(1, initializer=start_worker, initargs=(os.getpid(),), env=ONE_THREAD)
-        self._running[pool.submit(run_task, task)] = (task, attempt, pool)
+        while self._backlog and (self._idle or self._busy < self.workers):
+            pool = self._idle.pop() if self._idle else None
+            if pool is None:
+                pool = loky.ProcessPoolExecutor(1, initializer=start_worker, initargs=(os.getpid(),), env=ONE_THREAD)
+            task, attempt = self._backlog.popleft()
+            future = pool.submit(run_task, task)
+            self._running[future] = (task, attempt, pool)
+            future.add_done_callback(self._done)
+
+    @property
+    def _busy(self) -> int:
+        return sum(not future.done() for future in self._running)
+
+    def _done(self, future: Future[Result]) -> None:
+        with self._lock:
+            if future not in self._running:  # closed meanwhile
+                return
+            error = future.exception()
+            if error is None or not _is_worker_death(error):
+                self._idle.append(self._running[future][2])
+                self._start()
+        self._ended.put(future)
 
     def wait(self, timeout: float | None = None) -> list[Finished]:
-        done, _ = wait(list(self._running), timeout=timeout, return_when=FIRST_COMPLETED)
+        if not self._running:
+            return []
         finished: list[Finished] = []
-        for future in done:
+        try:
+            future = self._ended.get(timeout=timeout)
+            while True:
+                finished += self._outcome(future)
+                future = self._ended.get_nowait()
+        except Empty:
+            return finished
+
+    def _outcome(self, future: Future[Result]) -> list[Finished]:
+        """How a task ended; nothing when it is run again, or was given up."""
+        with self._lock:
+            if future not in self._running:
+                return []
             task, attempt, pool = self._running.pop(future)
-            error = future.exception()
-            if error is not None and _is_worker_death(error):
-                pool.shutdown(wait=False, kill_workers=True)
-                if attempt < RETRIES:
-                    self.submit(task, attempt + 1)
-                else:
-                    finished.append((task, worker_lost(task)))
-                continue
-            self._idle.append(pool)
-            if error is None:
-                finished.append((task, future.result()))
-            elif isinstance(error, Exception):
-                finished.append((task, error))
-            else:
-                raise error
-        return finished
+        error = future.exception()
+        if error is not None and _is_worker_death(error):
+            pool.shutdown(wait=False, kill_workers=True)
+            if attempt < RETRIES:
+                self.submit(task, attempt + 1)
+                return []
+            with self._lock:
+                self._start()  # the place of the lost worker is free
+            return [(task, worker_lost(task))]
+        if error is None:
+            return [(task, future.result())]
+        if not isinstance(error, Exception):
+            raise error
+        return [(task, error)]
 
     def close(self, *, now: bool = False) -> None:
-        pools = [*self._idle, *(pool for _, _, pool in self._running.values())]
-        self._idle.clear()
-        self._running.clear()
+        with self._lock:
+            pools = {
+                id(pool): pool for pool in [*self._idle, *(running[2] for running in self._running.values())]
+            }.values()
+            self._idle.clear()
+            self._backlog.clear()
+            self._running.clear()
         for pool in pools:
             pool.shutdown(wait=False, kill_workers=True)
         for pool in [] if now else pools:

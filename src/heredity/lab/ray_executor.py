@@ -58,6 +58,10 @@ class Ray(Executor):
             self._looked = (now, max(1, int(total)))
         return self._looked[1]
 
+    @property
+    def ahead(self) -> int:
+        return self.slots
+
     def _start(self) -> None:
         if self._run is not None and self._ray.is_initialized():
             return

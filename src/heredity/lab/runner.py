@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,11 @@ class Task:
     evaluations: tuple[Evaluation, ...] = ()
     model: ModelSpec | None = None
 
+    @property
+    def lease(self) -> str:
+        """The name of the lease it runs under."""
+        return self.id if self.operator is not None else f"{self.id}-{self.evaluations[0].key[:16]}"
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -104,12 +109,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Result:
-    """What a task found: the fields of a birth's record (None for evaluations only) and the outcomes by key."""
+    """What a task found: the fields of a birth's record (None for evaluations only), the outcomes by key, and how many
+    seconds of a worker it took."""
 
     birth: Mapping[str, Any] | None
     architecture: Mapping[str, Any] | None
     machine: Mapping[str, Any]
     measured: Mapping[str, Measured] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 _stores: dict[Path, BlobStore] = {}
@@ -124,6 +131,20 @@ def run_task(
         BirthFailed: the operator raised, returned something unusable, or the child's weights are not finite.
         BlobGone: a parent's weights were dropped since the task was made.
     """
+    begun = time.perf_counter()
+    try:
+        return replace(_run(task, blobs, report), seconds=time.perf_counter() - begun)
+    except Exception as error:
+        vars(error)["seconds"] = time.perf_counter() - begun  # travels with it; see `seconds_of`
+        raise
+
+
+def seconds_of(result: Result | Exception) -> float:
+    """Of a worker, that a task took; 0 where its worker was lost."""
+    return float(result.seconds if isinstance(result, Result) else vars(result).get("seconds", 0.0))
+
+
+def _run(task: Task, blobs: BlobStore | None, report: Callable[[float, float], None] | None) -> Result:
     if blobs is None:  # in a worker
         task.trust.take_over()
         blobs = _stores.setdefault(task.root, BlobStore(task.root))

@@ -180,7 +180,8 @@ class LabReader:
 
     def _new_events(self) -> list[list[Any]]:
         found = []
-        sql = "SELECT rowid, id, t, time, line FROM events WHERE rowid > ? ORDER BY rowid"
+        # What searches were told is for searches alone.
+        sql = "SELECT rowid, id, t, time, line FROM events WHERE rowid > ? AND t <> 'told' ORDER BY rowid"
         for row, birth, kind, time, line in self.lab.index.query(sql, (self._event,)):
             self._event = row
             content = {} if kind == "conflict" else json.loads(line)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heredity.errors import BirthFailed, RecipeError
-from heredity.evaluation.outcome import Failed, Outcome
-from heredity.lab import Lab, Model, Request
+from heredity.evaluation.outcome import Failed
+from heredity.lab import Lab, Model, Request, engine
+from heredity.lab.evolved import Evolved
 from heredity.merging.births import GenomeConfig, Proposal, Succession
 from heredity.merging.genome import GenomeSearcher
 from heredity.merging.methods import method_for
@@ -103,50 +104,38 @@ class _Run:
         searcher = GenomeSearcher(len(self.founders.models), genome_config(section, self.recipe.seed), metric="fitness")
         individuals: dict[int, Model] = dict(enumerate(self.founders.models))
         stage = "GENOME+" if section.succession is not None else "GENOME"
-        evaluated = 0
-        while not searcher.done:
-            candidates = searcher.ask()
-            answers = self._bear(candidates, individuals, len(searcher.history))
-            outcomes: list[Outcome] = []
-            for candidate, answer in zip(candidates, answers, strict=True):
-                if isinstance(answer, Model):
-                    individuals[candidate.id] = answer
-                    outcomes.append(self.lab.outcome(self.task.fitness, answer))
-                else:
-                    outcomes.append(Failed(str(answer)))
-            generations = len(searcher.history)
-            searcher.tell(candidates, outcomes)
-            evaluated += len(candidates)
-            for generation in searcher.history[generations:]:
+        closed = 0
+
+        def birth(candidate: Candidate[Proposal]) -> Request | Model:
+            if candidate.value.kind == "founder":
+                return individuals[candidate.id]
+            return self._proposed(candidate.value, individuals, len(searcher.history))
+
+        def report(found: Evolved) -> None:
+            nonlocal closed
+            individuals.update({i: self.lab[birth] for i, birth in found.births.items() if i not in individuals})
+            for generation in searcher.history[closed:]:
                 self._bury(generation.deaths, individuals, searcher)
-            best = searcher.best
-            self.report(stage, len(searcher.history), section.generations + 1, best[1] if best else None)
+            closed = len(searcher.history)
+            if found.told and not found.exhausted:
+                self.report(stage, closed, section.generations + 1, found.value if searcher.best else None)
+
+        found = engine.Evolution(
+            self.lab,
+            searcher,
+            birth=birth,
+            probe=self.task.fitness,
+            metric="fitness",
+            direction="maximize",
+            name=f"{self.recipe.name}: {stage}",
+            evaluations=None,
+        ).run(report)
         assert searcher.best is not None
         candidate, fitness = searcher.best
-        row = self.ground.row(stage, individuals[candidate.id], fitness, evaluated)
+        row = self.ground.row(stage, individuals[candidate.id], fitness, found.told)
         ranked = sorted(searcher.members, key=lambda member: (-member.fitness, member.id))
         living = list(dict.fromkeys(individuals[member.id] for member in ranked))
         return row, searcher.mixture(candidate.id), living
-
-    def _bear(
-        self, candidates: Sequence[Candidate[Proposal]], individuals: Mapping[int, Model], generation: int
-    ) -> list[Model | Exception]:
-        """The children of proposals, evaluated; a founder is evaluated as it is."""
-        answers: dict[int, Model | Exception] = {}
-        requests: dict[int, Request] = {}
-        for place, candidate in enumerate(candidates):
-            if candidate.value.kind == "founder":
-                answers[place] = individuals[candidate.id]
-            else:
-                requests[place] = self._proposed(candidate.value, individuals, generation)
-        founders = [model for model in answers.values() if isinstance(model, Model)]
-        self.lab.measure_all(self.task.fitness, founders)
-        places = list(requests)
-        for index, answer in self.lab.as_completed(requests.values(), measure=self.task.fitness):
-            if isinstance(answer, Exception) and not isinstance(answer, BirthFailed):
-                raise answer
-            answers[places[index]] = answer
-        return [answers[place] for place in range(len(candidates))]
 
     def _proposed(self, proposal: Proposal, individuals: Mapping[int, Model], generation: int) -> Request:
         parents = [individuals[i] for i in proposal.parents]

@@ -2,7 +2,8 @@
 
 8 members × 20 rounds of 20 updates of an MLP on digits, truncation of a quarter, a barrier per round, a checkpoint per
 round, the same training function. Ours runs in this process, in two processes, and as births of a lab; Ray with its
-class interface, actors reused, on two slots, the fastest of three settings in single runs on a busy machine. `ray.init` is not timed; the start of workers is, theirs and ours. The overhead of a decision is what is left
+class interface, actors reused, on two slots: the fastest of three settings in single runs on a busy machine.
+`ray.init` is not timed; the start of workers is, theirs and ours. The overhead of a decision is what is left
 of the wall time, times the slots, when the time of the training function alone (the floor) is taken away, per round of
 a member. Arms take turns, so that a busy machine is busy for all. A searcher alone, without any training, is timed as
 well. Writes results/bench/pbt.json.

@@ -35,6 +35,7 @@ NAVIGATION = [
     "recipes.md",
     "merging.md",
     "search.md",
+    "evolution.md",
     "terminal.md",
     "page.md",
     "papers.md",

@@ -153,6 +153,11 @@ def main() -> None:
         "machine": describe(),
         "seeds": seeds,
         "arms": arms,
+        "ratios": {
+            f"workers busy, {arm['workers']} {arm['kind']}, {mode}": f"{1 - idle:.1%}"
+            for arm in arms
+            for mode, idle in arm["median_between"].items()
+        },
     }
     if not quick:
         write_result("idle", result)

@@ -125,13 +125,26 @@ def section_merge_constants() -> str:
     intro = f"Three checkpoints of {size / 1e9:.2f} GB, whole processes, medians.\n\n"
     lines = "\n".join(f"- {note}." for note in found.get("notes", []))
     tail = f"\nWhat follows:\n\n{chr(10).join(notes)}\n\nWhat to know about these figures:\n\n{lines}\n\n"
-    agreement = [
-        [name.replace("_", " "), f"{row['largest_difference']:.1e}", f"{row['share_beyond_a_step']:.2%}"]
-        for name, row in found.get("agreement_float32", {}).items()
-    ]
-    same = table(("float32 configuration", "largest difference", "entries beyond a step"), agreement, right=(1, 2))
+    same = "\n".join(_agreement(found.get(f"agreement_{dtype}", {}), dtype) for dtype in ("float32", "bfloat16"))
     agreed = f"\nHow far the two tools' outputs are apart; a step is one of bfloat16:\n\n{same}\n"
     return intro + table(header, rows, right=range(1, len(header))) + tail + agreed + _machine(found)
+
+
+def _agreement(found: dict[str, Any], dtype: str) -> str:
+    """Per configuration the largest difference, and the share of entries beyond a step, in all and where no magnitude is
+    tied with the threshold of a trim: which of tied entries are kept is arbitrary in both tools.
+    """
+    rows = [
+        [
+            name.replace("_", " "),
+            f"{row['largest_difference']:.1e}",
+            f"{row['share_beyond_a_step']:.2%}",
+            f"{row.get('share_beyond_a_step_untied', row['share_beyond_a_step']):.2%}",
+        ]
+        for name, row in found.items()
+    ]
+    header = (f"{dtype} configuration", "largest difference", "entries beyond a step", "of those not tied")
+    return table(header, rows, right=(1, 2, 3)) if rows else ""
 
 
 def section_other_benchmarks() -> str:

@@ -12,18 +12,20 @@ from pydantic_core import PydanticUndefined
 
 from builder.markdown import table
 from heredity.recipes.schema import Recipe
+from heredity.recipes.search_schema import SearchRecipe
 
 
 def section_recipe_keys() -> str:
-    """Tables of all keys, one per section of a recipe."""
+    """Tables of all keys, one per section of a recipe; then of a recipe with a search."""
     parts: list[str] = []
-    _section(Recipe, "", parts)
+    _section(Recipe, "", parts, "The document", set())
+    _section(SearchRecipe, "", parts, "The document of a search", set())
     return "\n".join(parts)
 
 
 def recipe_keys() -> list[str]:
     """All keys with their sections, e.g. population.size."""
-    return sorted(_all_keys(Recipe, ""))
+    return sorted({*_all_keys(Recipe, ""), *_all_keys(SearchRecipe, "")})
 
 
 def _all_keys(model: type[BaseModel], prefix: str) -> typing.Iterator[str]:
@@ -33,8 +35,9 @@ def _all_keys(model: type[BaseModel], prefix: str) -> typing.Iterator[str]:
             yield from _all_keys(inner, f"{prefix}{name}.")
 
 
-def _section(model: type[BaseModel], prefix: str, parts: list[str]) -> None:
-    title = f"`{prefix.rstrip('.')}`" if prefix else "The document"
+def _section(model: type[BaseModel], prefix: str, parts: list[str], title: str, seen: set[type[BaseModel]]) -> None:
+    """The table of a section and those in it, each once."""
+    seen.add(model)
     rows = []
     for name, field in model.model_fields.items():
         kind = _kind(field.annotation, field.metadata)
@@ -42,15 +45,26 @@ def _section(model: type[BaseModel], prefix: str, parts: list[str]) -> None:
     parts.append(f"### {title}\n\n{(model.__doc__ or '').strip()}\n")
     parts.append(table(("key", "type", "default", "meaning"), rows))
     for name, field in model.model_fields.items():
+        named = "NAME." if typing.get_origin(_without_null(field.annotation)) is dict else ""
         for inner in _models_in(field.annotation):
-            _section(inner, f"{prefix}{name}.", parts)
+            if inner not in seen:
+                kinds = typing.get_args(inner.model_fields["kind"].annotation) if "kind" in inner.model_fields else ()
+                place = f"{prefix}{name}.{named}"
+                of_kind = f", kind `{kinds[0]}`" if kinds else ""
+                _section(inner, place, parts, f"`{place.rstrip('.')}`{of_kind}", seen)
+
+
+def _without_null(annotation: Any) -> Any:
+    options = [option for option in typing.get_args(annotation) if option is not type(None)]
+    united = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return options[0] if united and len(options) == 1 else annotation
 
 
 def _meaning(key: str, field: FieldInfo) -> str:
     inner = _models_in(field.annotation)
     if field.description is None and not inner:
-        raise ValueError(f"the recipe's key {key} has no description: write one in heredity.recipes.schema")
-    about = (inner[0].__doc__ or "").strip().split("\n")[0].rstrip(".") if inner else None
+        raise ValueError(f"the recipe's key {key} has no description: write one in heredity.recipes")
+    about = (inner[0].__doc__ or "").strip().split("\n")[0].rstrip(".") if len(inner) == 1 else None
     return "; ".join(part for part in (about, field.description) if part)
 
 
@@ -62,7 +76,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "required"
+        return "required" if field.default_factory is None else "`{}`"
     if isinstance(field.default, BaseModel):
         return "its defaults"
     return f"`{_yaml(field.default)}`"
@@ -85,13 +99,17 @@ def _kind(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
         return _kind(arguments[0], inner)
     if origin in (typing.Union, types.UnionType):
         options = [_kind(argument, metadata) for argument in arguments if argument is not type(None)]
-        return " or ".join(options) + (" or null" if type(None) in arguments else "")
+        return " or ".join(dict.fromkeys(options)) + (" or null" if type(None) in arguments else "")
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin is tuple:
-        return f"list of {_plural(arguments[0])}"
+        return f"list of {_plural(arguments[0])}".replace("list of any of", "list of")
+    if origin is dict:
+        return f"{'sections' if _models_in(arguments[1]) else _plural(arguments[1]).removeprefix('any of ')} by name"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
+    if annotation is Any:
+        return "any value"
     word = {str: "text", int: "whole number", float: "number", bool: "true or false"}[annotation]
     return word + (_bounds(metadata) if annotation in (int, float) else "")
 
@@ -100,6 +118,8 @@ def _plural(annotation: Any) -> str:
     if _models_in(annotation):
         return "texts or sections"
     kind = _kind(annotation)
+    if kind.startswith("`"):
+        return f"any of {kind}"
     word, comma, bounds = kind.partition(",")
     return f"{word}s{comma}{bounds}"
 

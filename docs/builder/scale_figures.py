@@ -131,8 +131,9 @@ def section_merge_constants() -> str:
 
 
 def _agreement(found: dict[str, Any], dtype: str) -> str:
-    """Per configuration the largest difference, and the share of entries beyond a step, in all and where no magnitude is
-    tied with the threshold of a trim: which of tied entries are kept is arbitrary in both tools.
+    """Per configuration the largest difference and the share of entries beyond a step, of all and of those not tied.
+
+    Tied are entries whose magnitude equals the threshold of a trim: which of them are kept is arbitrary in both tools.
     """
     rows = [
         [

@@ -1,4 +1,4 @@
-"""The contract of search: spaces where candidates live, and ask-tell searchers over them.
+"""The contract of search: spaces where candidates live, ask-tell searchers over them, and proxies of fitness.
 
 Fitness is always maximised; a loss is negated by the caller. An outcome is a float or one of
 `heredity.evaluation.outcome.{Ok, Failed, Pending}`: a NaN is a failure and never wins; when every candidate of a
@@ -11,16 +11,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from heredity.evaluation.outcome import Failed, Ok, Outcome, Pending, outcome_of
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from heredity.search.running import Run
 
 X = TypeVar("X")
+Batch: TypeAlias = "tuple[Tensor, Tensor]"  # inputs [n, ...] and labels [n]
 Told: TypeAlias = float | Outcome
 Direction: TypeAlias = Literal["maximize", "minimize"]
 
@@ -39,7 +42,9 @@ class Example(Generic[X]):
 
     Args:
         make: the searcher of a seed.
-        fitness: what a candidate is worth, to be maximised.
+        fitness: what a candidate is told to be worth, to be maximised: a number, or several in any nesting.
+        names: of the numbers told, one after another, where the searcher finds them in an `Ok` by name.
+        worth: what `best` says of what was told; default all of it.
         rounds: rounds of ask and tell after which the best must beat the best of the first round.
         exceptions: law → why this searcher does not keep it; its check then demands that it is indeed broken.
     """
@@ -47,6 +52,8 @@ class Example(Generic[X]):
     make: Callable[[int], Searcher[X]]
     fitness: Callable[[X], Any]
     rounds: int = 30
+    names: Sequence[str] | None = None
+    worth: Callable[[Any], Any] | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,6 +113,30 @@ class Searcher(ABC, Generic[X]):
         generations hands them out again.
         """
 
+    # Migration: what a searcher has to offer to be one of several `heredity.search.islands.Islands`.
+
+    @property
+    def hosts(self) -> bool:
+        """Whether `receive` can take in candidates that the searcher did not propose."""
+        return type(self).receive is not Searcher.receive
+
+    def emigrants(self, n: int) -> tuple[list[X], list[Any]]:
+        """Copies of the best candidates known, at most `n`, best first, with what they were worth; failures never.
+
+        Default: the best told so far, alone.
+        """
+        best = self.best
+        return ([], []) if best is None or n < 1 else ([best[0].value], [best[1]])
+
+    def receive(self, values: Sequence[X], worth: Sequence[Any]) -> None:
+        """Take in candidates of another searcher, between generations, with what `emigrants` said they are worth.
+
+        Raises:
+            NotImplementedError: the method has no sound use for candidates that it did not propose.
+            ValueError: a generation is out.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot learn from candidates that it did not propose")
+
     def run(
         self,
         function: Callable[..., Any],
@@ -125,6 +156,29 @@ class Searcher(ABC, Generic[X]):
     def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
         """Tiny uses of the searcher for the contract's tests, each with a name. None for a base class."""
         yield from ()
+
+
+class Proxy(Protocol):
+    """A guess, without training, of how good a network will be: higher is better. Functions are proxies, too."""
+
+    def __call__(self, model: nn.Module, batch: Batch, /) -> float:
+        """Score the model as it is, on inputs [n, ...] and labels [n], and leave all of it as it was.
+
+        Raises:
+            EvaluationFailed: it has no finite score.
+        """
+
+
+def check_config(saved: Mapping[str, Any], own: Mapping[str, Any], searcher: object) -> None:
+    """Compare the configuration in a state with a searcher's own.
+
+    Raises:
+        ValueError: something differs; the first is named.
+    """
+    for name, value in own.items():
+        if name not in saved or not np.array_equal(np.asarray(saved[name]), np.asarray(value)):
+            kind = type(searcher).__name__
+            raise ValueError(f"the state was saved with {name}={saved.get(name)}, this {kind} has {value}")
 
 
 def fitness_of(told: Told, metric: str | None = None) -> float | None:

@@ -187,8 +187,10 @@ def test_nonsense_in_the_address_does_no_harm(look: Any, family: Any) -> None:
     nonsense = (
         "#tab=%ZZ&x=__proto__&sel=%3Cimg&color=l:nothing&v=1,2,0,-1&ends=-3&metric=none&sort=what&__proto__=1&cmp=zz"
     )
-    with look(address + nonsense) as sight:
-        assert sight.facts()["births"] == 11
+    strange = "#tab=search&s=%5B(%2B;%5C;*&sx=what&sy=l:__proto__&front=9&log=1&color=s:toString"
+    for fragment in (nonsense, strange):
+        with look(address + fragment) as sight:
+            assert sight.facts()["births"] == 11
 
 
 def test_folded_clades_and_crowds_open(look: Any, family: Any) -> None:
@@ -245,7 +247,8 @@ def test_the_table_sorts_filters_and_highlights(look: Any, family: Any) -> None:
 
 
 def test_hostile_text_is_only_text(look: Any, journal: Any) -> None:
-    first, second = journal.birth(0, [], labels={HOSTILE: HOSTILE}, notes={HOSTILE: HOSTILE}, kind=HOSTILE), None
+    held = {HOSTILE: HOSTILE, "search": HOSTILE, "generation": HOSTILE}
+    first, second = journal.birth(0, [], labels=held, notes={HOSTILE: HOSTILE}, kind=HOSTILE), None
     form = {"type": f"made.up:{HOSTILE}", "version": HOSTILE, "config": {HOSTILE: HOSTILE, "__proto__": {"x": 1}}}
     second = journal.birth(1, [0], operator=form, environment="f" * 12, architecture=HOSTILE)
     journal.write(
@@ -263,6 +266,8 @@ def test_hostile_text_is_only_text(look: Any, journal: Any) -> None:
             "panel=compare",
             "tab=table",
             "tab=progress",
+            "tab=search",
+            f"tab=search&sx=m:{HOSTILE}&sy=s:{HOSTILE}&s={HOSTILE}",
             f"color=l:{HOSTILE}",
             "x=time",
             "mates=1&all=1",
@@ -292,6 +297,7 @@ def test_everything_fits_a_narrow_screen(look: Any, family: Any) -> None:
         "",
         "#tab=progress",
         "#tab=table",
+        "#tab=search&sx=m:loss",
         f"#sel={ids['4']}",
         f"#sel={ids['4']}&cmp={ids['3']}&panel=compare",
     ):
@@ -304,7 +310,7 @@ def test_the_picture_is_saved_as_svg(look: Any, family: Any, tmp_path: Path) -> 
     address, ids = family
     for fragment, marks in (
         (f"#sel={ids['4']}", ("winner", "number of the birth")),
-        ("#tab=progress", ("best 0.5000",)),
+        ("#tab=progress", ("best 0.5000", "birth order")),
     ):
         with look(address + fragment) as sight:
             with sight.page.expect_download() as download:
@@ -316,6 +322,7 @@ def test_the_picture_is_saved_as_svg(look: Any, family: Any, tmp_path: Path) -> 
         assert all(mark in text for mark in marks)
         assert not re.search(r"NaN|undefined|Infinity", text)
         assert len(root.findall("{http://www.w3.org/2000/svg}path")) > 3
+        assert all("fill" in text.attrib for text in root.iter("{http://www.w3.org/2000/svg}text"))
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(look: Any, family: Any) -> None:
@@ -332,7 +339,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(look: Any, family: Any)
 def test_an_empty_lab_says_so(look: Any, journal: Any) -> None:
     with look(written(journal)) as sight:
         assert "No births yet" in sight.page.inner_text("#empty")
-        for key in ("2", "3", "1", "b", "ArrowLeft", "t", "f", "+"):
+        for key in ("2", "3", "4", "ArrowRight", "1", "b", "ArrowLeft", "t", "f", "+"):
             sight.page.keyboard.press(key)
 
 

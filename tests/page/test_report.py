@@ -16,7 +16,8 @@ from heredity.cli.main import app
 from heredity.errors import LabError
 from heredity.lab import Lab
 from heredity.page import report as module
-from heredity.page.compact import compact_script, compact_style
+from heredity.page.compact import SHORTER, compact_script, compact_style, tokens
+from heredity.page.names import private_names
 
 HOSTILE = '</script><img src=x onerror=alert(1)>[[SCRIPT]]<!--"\u2028'
 
@@ -91,6 +92,48 @@ def test_a_file_that_cannot_be_written_is_named(journal: Any, tmp_path: Any) -> 
 )
 def test_compact_keeps_what_a_script_says(source: str, wanted: str) -> None:
     assert compact_script(source) == wanted
+
+
+@pytest.mark.parametrize(
+    ("source", "private"),
+    [
+        ("const first = 1, second = first;", {"first"}),  # in doubt a word is left alone
+        ("let state = {}; state.value = value;", {"state"}),  # nobody declared value: it is the browser's
+        ("function area(wide, high) { return wide * high; }", {"area", "wide", "high"}),
+        ("const { wide, high = 1 } = box => wide;", {"box"}),  # what is taken out of an object has its name from there
+        ("const [first, other] = [...other, first];", {"first", "other"}),
+        ("const size = x => `${size(x)} of ${{ size: x }.size}`;", set()),
+        ("const size = x => `size ${ size(x) } size`;", {"size"}),
+        ("const hold = { close() { hold.open(); } }; function close() { hold(); }", {"hold"}),
+        ("const ask = flag ? yes => ask : no;", {"ask", "yes"}),
+        ("const of = 1; const get = of;", set()),
+    ],
+)
+def test_only_words_that_nobody_else_may_know_are_private(source: str, private: set[str]) -> None:
+    assert set(private_names(source)) == private
+
+
+def test_private_words_change_and_nothing_else() -> None:
+    source = "const size = (a, kind) => `size ${a.size2 + kind} ${size}` + 'kind' + /size/.test(kind);"
+    # kind (3 times, saves 2 each) comes before size (twice); a is taken
+    assert private_names(source) == {"kind": "b", "size": "c"}
+    assert (
+        compact_script(source, private_names(source)) == "let c=(a,b)=>`size ${a.size2+b} ${c}`+'kind'+/size/.test(b);"
+    )
+
+
+def test_words_shortened_by_hand_are_no_colours_and_their_short_forms_are_free() -> None:
+    folder = resources.files("heredity.page").joinpath("web")
+    words = {
+        token.text
+        for file in folder.iterdir()
+        if file.name.endswith(".js")
+        for token in tokens(file.read_text(encoding="utf-8"))
+        if token.word
+    }
+    assert not words & (set(SHORTER.values()) - {"let"})
+    # the script reads colours by the name that the style sheet gives them
+    assert not set(SHORTER) & set(re.findall(r"--([\w-]+):", folder.joinpath("page.css").read_text(encoding="utf-8")))
 
 
 def test_compact_style_keeps_what_a_style_says() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"""(?P<space>(?:\s|//[^\n]*|/\*.*?\*/)+)
@@ -15,24 +17,26 @@ _REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[a-z]*")
 _TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?P<end>`|\$\{)", re.DOTALL)
 _BEFORE_REGEX = set("(,=:[!&|?{};+-*%<>~^") | {"return", "typeof", "case", "in", "of"}
 # Said hundreds of times: a keyword with a shorter synonym, and names that nothing outside the script knows.
-_SHORTER = {"const": "let"}
-_SHORTER |= {"birth": "B", "edgesOf": "E", "forest": "F", "item": "I", "layout": "L", "members": "M", "offspring": "O"}
-_SHORTER |= {"modelLink": "D", "muted": "N"}
-_SHORTER |= {"primary": "P", "picked": "Q", "radius": "R", "rank": "K", "setState": "S", "titleOf": "T", "valueOf": "V"}
+SHORTER = {"const": "let"}
+SHORTER |= {"birth": "B", "edgesOf": "E", "forest": "F", "item": "I", "layout": "L", "members": "M", "offspring": "O"}
+SHORTER |= {"byBirth": "G", "children": "C", "modelLink": "D", "parent": "A"}
+SHORTER |= {"primary": "P", "picked": "Q", "radius": "R", "rank": "K", "setState": "S", "titleOf": "T", "valueOf": "V"}
 _OPEN = set("{([;,:?=<>&|!*%^~.+-")  # behind these, and before those, a statement cannot end
 _CLOSING = set(")];,:?.=&|<>*%^")
 
 
-def compact_script(source: str) -> str:
-    """A script without comments and needless space.
+class Token(NamedTuple):
+    """A piece of a script: `opening` is what tells its kind; a piece of a template ends where code begins again."""
 
-    Line ends stay wherever a statement could end there. Division, regular expressions, strings and nested templates are
-    told apart; what is inside them stays as it is.
+    text: str
+    opening: str
+    word: bool
+    gap: str  # what stood before it: nothing, a space or a line end
 
-    >>> compact_script("const a = b / 2;  // half\\nlet c = /[/ ]+/.test(`x ${a  +  1} y`);")
-    'let a=b/2;let c=/[/ ]+/.test(`x ${a+1} y`);'
-    """
-    out: list[str] = []
+
+def tokens(source: str) -> Iterator[Token]:
+    """The pieces of a script without comments. Division, regular expressions, strings and nested templates are told
+    apart; what is inside them stays as it is."""
     templates: list[int] = []  # depth of braces at which each open ${ began
     depth, place, last, gap = 0, 0, "", ""
     while place < len(source):
@@ -56,11 +60,30 @@ def compact_script(source: str) -> str:
             depth -= 1
         elif text == "`":
             text, place, depth = _template(source, place, text, templates, depth)
-        text = _SHORTER.get(text, text)
-        if opening == "}" and out[-1] in (";", ","):
-            out.pop()
-        out += [_between(last, opening, gap), text]
+        yield Token(text, opening, bool(token["word"]), gap)
         last, gap = text if token["word"] or len(text) == 1 else text[-1] if opening in "`}" else "x", ""
+
+
+def compact_script(source: str, names: Mapping[str, str] | None = None) -> str:
+    """A script without comments and needless space.
+
+    Args:
+        names: further words to be shortened, see `heredity.page.names.private_names`.
+
+    Line ends stay wherever a statement could end there.
+
+    >>> compact_script("const a = b / 2;  // half\\nlet c = /[/ ]+/.test(`x ${a  +  1} y`);")
+    'let a=b/2;let c=/[/ ]+/.test(`x ${a+1} y`);'
+    """
+    shorter = {**SHORTER, **(names or {})}
+    out: list[str] = []
+    last = ""
+    for token in tokens(source):
+        text = shorter.get(token.text, token.text) if token.word else token.text
+        if token.opening == "}" and out[-1] in (";", ","):
+            out.pop()
+        out += [_between(last, token.opening, token.gap), text]
+        last = text if token.word or len(text) == 1 else text[-1] if token.opening in "`}" else "x"
     return "".join(out)
 
 

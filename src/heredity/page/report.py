@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from heredity.errors import LabError
 from heredity.page.compact import compact_script, compact_style
 from heredity.page.data import LabReader, to_json
+from heredity.page.names import private_names
 
 if TYPE_CHECKING:
     from heredity.lab import Lab
@@ -36,7 +37,8 @@ def script() -> str:
     folder = resources.files("heredity.page").joinpath("web")
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".js") and file.name != "main.js")
     whole = "\n".join(_asset(name) for name in [*names, "main.js"])
-    return compact_script('(() => {\n"use strict";\n' + whole + "})();\n")
+    whole = '(() => {\n"use strict";\n' + whole + "})();\n"
+    return compact_script(whole, private_names(whole))
 
 
 def policy(*, live: bool) -> str:

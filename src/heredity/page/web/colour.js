@@ -38,10 +38,26 @@ function viridis(share) {
   return `rgb(${VIRIDIS[low].map((one, channel) => Math.round(one + (VIRIDIS[low + 1][channel] - one) * (at - low))).join(",")})`;
 }
 
-/** Keys that colour may mean: kind, operator, alive, generation, m:METRIC, l:LABEL. */
-function colourChoices() {
-  const labels = new Set();
-  for (const held of new Set(lab.labels)) for (const key of Object.keys(held)) labels.add(key);
+/** Keys that colour may mean: kind, operator, alive, generation, m:METRIC, l:LABEL, s:SETTING. */
+const colourChoices = () => remember("choices", 0, findChoices);
+
+function findChoices() {
+  const labels = new Set(),
+    numbers = new Set(),
+    settings = new Map();
+  for (const held of new Set(lab.labels))
+    for (const [key, value] of Object.entries(held)) {
+      labels.add(key);
+      if (typeof value === "number") numbers.add(key);
+    }
+  for (const birth of new Map(lab.form.map((form, birth) => [form, birth])).values())
+    for (const [key, value] of numbersOf(birth))
+      settings.set(key, (settings.get(key) ?? value) === value ? value : NaN); // equal to nothing: it varies
+  const keyed = (letter, keys) =>
+    [...keys]
+      .sort()
+      .slice(0, 40)
+      .map(key => [`${letter}:${key}`, key]);
   const births = [
     ["kind", "kind"],
     ["operator", "operator"],
@@ -52,10 +68,12 @@ function colourChoices() {
   return {
     births,
     metrics,
-    labels: [...labels]
-      .sort()
-      .slice(0, 40)
-      .map(label => [`l:${label}`, label]),
+    labels: keyed("l", labels),
+    numbers: keyed("l", numbers),
+    settings: keyed(
+      "s",
+      [...settings].filter(([, value]) => value !== value).map(([key]) => key),
+    ),
   };
 }
 
@@ -65,6 +83,7 @@ function colourValue(key, birth) {
   if (key === "alive") return isDead(birth) ? "dead" : "living";
   if (key === "depth") return forest.depth[birth];
   if (key.startsWith("m:")) return valueOf(key.slice(2), birth);
+  if (key.startsWith("s:")) return numbersOf(birth).get(key.slice(2));
   const value = lab.labels[birth][key.slice(2)];
   return value !== null && typeof value === "object" ? JSON.stringify(value) : value;
 }

@@ -24,14 +24,14 @@ function renderControls() {
     $(`tab-${tab}`).setAttribute("aria-selected", String(tab === state.tab));
     $(`tab-${tab}`).tabIndex = tab === state.tab ? 0 : -1;
   }
-  const choices = JSON.stringify([metrics, colourChoices(), [...new Set(lab.kind)]]);
+  const choices = JSON.stringify([metrics, colourChoices(), [...new Set(lab.kind)], searchChoices()]);
   if ($("controls").dataset.choices !== choices) {
     $("controls").dataset.choices = choices;
     buildControls(metrics);
   }
   const put = (id, value) => {
     const field = $(id);
-    if (document.activeElement !== field || field.type !== "number") field.value = value;
+    if (document.activeElement !== field || field.tagName === "SELECT") field.value = value;
   };
   put("x", state.x);
   put("color", state.color);
@@ -39,9 +39,11 @@ function renderControls() {
   put("min", state.min);
   put("max", state.max);
   put("ends", state.ends);
-  $("low").checked = state.low;
-  $("mates").checked = state.mates;
-  $("named").checked = state.named;
+  put("s", state.s);
+  put("sx", state.sx);
+  put("sy", upKey());
+  put("front", state.front);
+  for (const id of ["low", "log", "mates", "named"]) $(id).checked = state[id];
   $("show-trunk").setAttribute("aria-pressed", String(!state.all));
   $("show-all").setAttribute("aria-pressed", String(state.all));
   for (const box of document.querySelectorAll("#kinds input"))
@@ -50,19 +52,30 @@ function renderControls() {
   $("filter-title").textContent = filters ? `Filter (${filters})` : "Filter";
   for (const part of document.querySelectorAll("[data-tabs]")) part.hidden = !part.dataset.tabs.includes(state.tab);
   $("fold-all").hidden ||= !state.open.length;
+  $("front").parentNode.hidden ||= overRun();
+  $("color").parentNode.hidden ||= state.tab === "search" && overRun();
 }
 
 function buildControls(metrics) {
   const colours = colourChoices(),
     kinds = [...new Set(lab.kind)].sort();
-  const choice = (id, text, options, tabs, patch = {}) =>
+  const choice = (id, text, options, tabs, patch = () => ({})) =>
     h(
       "label",
       { "data-tabs": tabs },
       h("span", text),
-      h("select", { id, on: { change: event => setState({ [id]: event.target.value, ...patch }) } }, options),
+      h(
+        "select",
+        { id, on: { change: ({ target: { value } }) => setState({ [id]: value, ...patch(value) }) } },
+        options,
+      ),
     );
   const option = ([value, text]) => h("option", { value }, text);
+  const quantities = () => [
+    group("measurements", colours.metrics),
+    group("settings", colours.settings),
+    group("labels", colours.numbers),
+  ];
   const group = (label, options) => (options.length ? h("optgroup", { label }, options.map(option)) : null);
   const check = (id, text, tabs) =>
     h(
@@ -121,7 +134,7 @@ function buildControls(metrics) {
         ),
       ),
       h("fieldset", h("legend", "metric between"), limit("min"), " and ", limit("max")),
-      h("fieldset", check("low", "lower is better"), check("named", "only named models")),
+      h("fieldset", check("named", "only named models")),
       h(
         "fieldset",
         h("legend", "ends of the trunk"),
@@ -144,19 +157,60 @@ function buildControls(metrics) {
       "x",
       Object.entries({ order: "birth order", generation: "generation", time: "time", compute: "compute" }).map(option),
       "graph progress",
-      { v: [] },
+      () => ({ v: [] }),
+    ),
+    choice("sy", "y", quantities(), "search", value =>
+      value[0] === "m" ? { metric: value.slice(2), sy: "" } : {},
+    ),
+    choice(
+      "sx",
+      "over",
+      [group("run", ["births", "generation"].map(text => [text, text])), ...quantities()],
+      "search",
     ),
     choice(
       "color",
       "colour",
-      [group("births", colours.births), group("measurements", colours.metrics), group("labels", colours.labels)],
-      "graph progress",
+      [
+        group("births", colours.births),
+        group("measurements", colours.metrics),
+        group("labels", colours.labels),
+        group("settings", colours.settings),
+      ],
+      "graph progress search",
     ),
     choice(
       "metric",
       "metric",
       metrics.length ? metrics.map(metric => option([metric, metric])) : [option(["", "none measured"])],
+      "graph progress table",
     ),
+    choice(
+      "front",
+      "front",
+      Object.entries({ "": "greater x", left: "smaller x", none: "none" }).map(option),
+      "search",
+    ),
+    h(
+      "label",
+      { "data-tabs": "search" },
+      h("span", "searches"),
+      h("input", {
+        id: "s",
+        type: "search",
+        list: "names",
+        placeholder: "all; a*;b",
+        "aria-label": "searches, separated by ; with * for anything",
+        on: { change: event => setState({ s: event.target.value }) },
+      }),
+      h(
+        "datalist",
+        { id: "names" },
+        searchChoices().map(value => h("option", { value })),
+      ),
+    ),
+    check("low", "lower is better"),
+    check("log", "log", "search"),
     check("mates", "second parents", "graph"),
     filter,
     h(
@@ -166,27 +220,30 @@ function buildControls(metrics) {
       button("−", () => zoom(1 / 1.3, 1 / 1.3, ...middle()), { "aria-label": "Zoom out", "data-tabs": "graph" }),
       button("+", () => zoom(1.3, 1.3, ...middle()), { "aria-label": "Zoom in", "data-tabs": "graph" }),
       button("Fit", () => setState({ v: [] }), { title: "show everything (f)", "data-tabs": "graph" }),
-      button("SVG", exportSvg, { title: "save what is shown as SVG", "data-tabs": "graph progress" }),
+      button("SVG", exportSvg, { title: "save what is shown as SVG", "data-tabs": "graph progress search" }),
     ),
   );
 }
 
 function renderLegend() {
-  const { legend, key } = app.colour;
+  const put = parts => $("legend").replaceChildren(...parts.flat(Infinity).filter(Boolean));
+  const { legend, key } = app.colour,
+    own = state.tab === "search" ? searchLegend() : [];
   $("legend").hidden = state.tab === "table" || !lab.ids.length;
+  if (state.tab === "search" && (overRun() || key === "kind")) return put(own);
   if (legend.range) {
     const bar = h("span", {
       class: "ramp",
       css: { background: `linear-gradient(90deg,${[0, 0.25, 0.5, 0.75, 1].map(viridis).join(",")})` },
     });
-    $("legend").replaceChildren(
+    return put([
       h("span", key.slice(key.indexOf(":") + 1)),
       h("span", (legend.clipped ? "≤ " : "") + brief(legend.range[0])),
       bar,
       h("span", brief(legend.range[1])),
-      legend.missing ? h("span", dot(OTHER), "none") : "",
-    );
-    return;
+      legend.missing && h("span", dot(OTHER), "none"),
+      own,
+    ]);
   }
   const most = 9,
     entries = legend.entries.slice(0, most);
@@ -205,8 +262,9 @@ function renderLegend() {
       content,
     );
   };
-  $("legend").replaceChildren(
-    ...entries.map(chip),
-    legend.entries.length > most ? h("span", `${legend.entries.length - most} more`) : "",
-  );
+  return put([
+    entries.map(chip),
+    legend.entries.length > most && h("span", `${legend.entries.length - most} more`),
+    own,
+  ]);
 }

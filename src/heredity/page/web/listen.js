@@ -151,7 +151,12 @@ function listenProgress(canvas) {
     pointermove(event) {
       const point = at(event);
       canvas.classList.toggle("over", point !== null);
-      if (point) showTip(...local(event), birthTip(point.birth));
+      const { title, across } = app.plot;
+      if (point)
+        showTip(...local(event), [
+          ...birthTip(point.birth),
+          state.tab === "search" && h("div", `${title} ${brief(point.value)}, ${across} ${brief(point.x)}`),
+        ]);
       else hideTip();
     },
     pointerleave: hideTip,
@@ -244,6 +249,7 @@ const KEYS = [
   ["1", "graph", () => setState({ tab: "graph" })],
   ["2", "progress", () => setState({ tab: "progress" })],
   ["3", "table", () => setState({ tab: "table" })],
+  ["4", "searches; arrows go from point to point", () => setState({ tab: "search" })],
   ["?", "this help", () => showHelp()],
   ["Esc", "close, deselect", null],
 ];
@@ -273,6 +279,7 @@ function escape(field) {
 function walk(where) {
   const { layout, sel } = app,
     { primary, children, roots } = forest;
+  if (state.tab === "search") return walkPoints(where);
   if (sel < 0) return select(app.best >= 0 ? app.best : (roots[0] ?? -1));
   const single = births => {
     const drawn = births.filter(birth => layout.byBirth.get(birth)?.birth === birth);

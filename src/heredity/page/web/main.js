@@ -25,6 +25,7 @@ const app = {
   ink: null,
   memo: new Map(),
   points: [],
+  plot: null,
   found: -1,
 };
 
@@ -277,8 +278,23 @@ window.heredity = {
       rows: layout.rows,
     };
   },
+  /** What the plot shows: points as [id, x, y], curves as [[x, y]], bands as [[x, low, high]], the front's births. */
+  plot() {
+    const { curves, bands, marked } = app.plot ?? {},
+      ways = lines => lines?.map(line => line.points) ?? [];
+    return {
+      points: app.points.map(point => [lab.ids[point.birth], point.x, point.value]),
+      curves: ways(curves),
+      bands: ways(bands),
+      front: (marked ?? []).map(birth => lab.ids[birth]),
+    };
+  },
   /** Where a birth is drawn, in pixels of the canvas; null where it is folded away. */
   where(id) {
+    if (state.tab !== "graph") {
+      const point = app.points.find(one => one.birth === find(id));
+      return point ? { x: point.px, y: point.py } : null;
+    }
     const item = app.layout.byBirth.get(find(id)),
       view = app.view;
     return item

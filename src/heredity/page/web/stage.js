@@ -27,7 +27,7 @@ function scene(width, height) {
 
 function renderStage() {
   $("graph").hidden = state.tab !== "graph";
-  $("progress").hidden = state.tab !== "progress";
+  $("progress").hidden = !["progress", "search"].includes(state.tab);
   $("table").hidden = state.tab !== "table";
   $("stage").setAttribute("aria-labelledby", `tab-${state.tab}`);
   const empty = lab.ids.length === 0;
@@ -48,9 +48,12 @@ function redraw() {
   });
 }
 
+const shownCanvas = () => $(state.tab === "graph" ? "graph" : "progress");
+const plotOf = scene => (state.tab === "search" ? searchPlot(scene) : progressPlot(scene));
+
 function draw() {
   if (!forest || state.tab === "table") return;
-  const canvas = $(state.tab),
+  const canvas = shownCanvas(),
     box = canvas.getBoundingClientRect(),
     sharp = window.devicePixelRatio || 1;
   const width = max(1, floor(box.width)),
@@ -65,12 +68,15 @@ function draw() {
     placeView(width, height);
     paintGraph(ctx, scene(width, height));
   } else {
-    app.points = paintProgress(ctx, scene(width, height));
-    $("progress").setAttribute(
+    const shown = scene(width, height);
+    app.plot = plotOf(shown);
+    app.points = paintPlot(ctx, shown, app.plot);
+    const { title, across, empty } = app.plot,
+      { metric, best, points } = app;
+    const bestText = best < 0 ? "" : `; best ${metric} ${number(valueOf(metric, best))} by ${labelFor(best)}`;
+    canvas.setAttribute(
       "aria-label",
-      app.best < 0
-        ? "nothing was measured yet"
-        : `Progress of ${app.metric}: best ${number(valueOf(app.metric, app.best))} by ${labelFor(app.best)}`,
+      points.length ? `${title} over ${across}: ${plural(points.length, "birth")}${bestText}` : empty,
     );
   }
 }
@@ -189,12 +195,12 @@ function hit(x, y) {
 
 function exportSvg() {
   const { tab } = state,
-    [width, height] = [$(tab).clientWidth, $(tab).clientHeight];
-  const ctx = new SvgContext(width, height);
-  if (tab === "progress") paintProgress(ctx, scene(width, height));
-  else {
+    { clientWidth: width, clientHeight: height } = shownCanvas();
+  const ctx = new SvgContext(width, height),
+    shown = scene(width, height);
+  if (tab === "graph") {
     placeView(width, height);
     paintGraph(ctx, scene(width, height));
-  }
-  saveSvg(ctx.root, `${lab.about.name ?? "lineage"}-${tab === "progress" ? "progress" : "graph"}.svg`);
+  } else paintPlot(ctx, shown, plotOf(shown));
+  saveSvg(ctx.root, `${lab.about.name ?? "lineage"}-${tab}.svg`);
 }

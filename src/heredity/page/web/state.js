@@ -22,8 +22,13 @@ const DEFAULTS = {
   sort: "order",
   theme: "auto",
   v: [],
+  s: "",
+  sx: "births",
+  sy: "",
+  front: "",
+  log: false,
 };
-const TABS = ["graph", "progress", "table"];
+const TABS = ["graph", "progress", "table", "search"];
 
 function readState(fragment) {
   const state = { ...DEFAULTS };

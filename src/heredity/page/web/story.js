@@ -86,7 +86,7 @@ function lastKnown(path, metric) {
 function schedules(path) {
   const columns = new Map();
   path.forEach((birth, place) => {
-    for (const [key, value] of numericSettings(birth)) listIn(columns, `${titleOf(birth)} ${key}`).push([place, value]);
+    for (const [key, value] of numbersOf(birth)) listIn(columns, `${titleOf(birth)} ${key}`).push([place, value]);
   });
   const changing = [...columns].filter(
     ([, points]) => points.length > 2 && new Set(points.map(point => point[1])).size > 1,
@@ -98,16 +98,25 @@ function schedules(path) {
   });
 }
 
-function numericSettings(birth) {
-  const found = [];
+const numbersCache = new WeakMap();
+
+/** Numbers of the configuration by dotted name; those in short lists one by one. */
+function numbersOf(birth) {
+  const form = lab.form[birth];
+  if (!numbersCache.has(form)) numbersCache.set(form, numbersIn(birth));
+  return numbersCache.get(form);
+}
+
+function numbersIn(birth) {
+  const found = new Map();
   for (const [key, value] of settingsOf(birth)) {
-    if (typeof value === "number") found.push([key, value]);
+    if (typeof value === "number") found.set(key, value);
     else if (typeof value === "string" && /^\[-?[\d.e+-]+(, -?[\d.e+-]+)*\]$/i.test(value) && value.length < 200) {
       value
         .slice(1, -1)
         .split(", ")
         .map(Number)
-        .forEach((one, at) => found.push([`${key}[${at}]`, one]));
+        .forEach((one, at) => found.set(`${key}[${at}]`, one));
     }
   }
   return found;

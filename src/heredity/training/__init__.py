@@ -1,0 +1,1 @@
+"""One lifetime: losses, layers, objectives, curricula, regimes."""

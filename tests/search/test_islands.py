@@ -3,13 +3,18 @@ import pytest
 
 from heredity.errors import EvaluationFailed
 from heredity.search.box import Box
+from heredity.search.cma_es import CMAES
 from heredity.search.differential_evolution import DifferentialEvolution
+from heredity.search.evolution import ElitistEvolution, RegularizedEvolution
 from heredity.search.genetic import GeneticAlgorithm
 from heredity.search.islands import Islands
+from heredity.search.nsga2 import NSGA2
+from heredity.search.open_es import OpenES
 from heredity.search.particle_swarm import PSO
 from heredity.search.permutations import Permutations
 from heredity.search.random_search import RandomSearch
 from heredity.search.shade import SHADE
+from heredity.search.snes import SNES
 
 BOX = Box(-5, 5, dim=3)
 
@@ -53,7 +58,7 @@ def test_no_island_is_inert(topology):
 def test_an_inert_island_is_noticed():
     class Asleep(DifferentialEvolution):
         def tell(self, candidates, outcomes):  # learns nothing: its generation stays open for ever
-            self._waiting = list(range(self.population))
+            self._round.begin(self.population)
 
     searchers = [DifferentialEvolution(BOX, 8), Asleep(BOX, 8)]
     assert inert(Islands(searchers, every=100), 3) == [1]
@@ -139,3 +144,98 @@ def test_wrong_islands_are_named():
         Islands([one, one])
     with pytest.raises(ValueError, match="topology"):
         Islands([PSO(BOX, 5), PSO(BOX, 5)], topology="star")
+    with pytest.raises(TypeError, match="island 0, a OpenES"):
+        Islands([OpenES(BOX), PSO(BOX, 5)])
+    with pytest.raises(NotImplementedError, match="OpenES cannot learn"):
+        OpenES(BOX).receive([np.zeros(3)], [0.0])
+    with pytest.raises(NotImplementedError, match="RandomSearch cannot learn"):
+        RandomSearch(BOX).receive([np.zeros(3)], [0.0])
+    with pytest.raises(ValueError, match="same objectives"):
+        Islands([NSGA2(BOX, 4), PSO(BOX, 5)])
+    with pytest.raises(ValueError, match="same objectives"):
+        Islands([NSGA2(BOX, 4, constraints=("g",)), NSGA2(BOX, 4)])
+
+
+HOSTS = [
+    lambda: CMAES(BOX, 8),
+    lambda: SNES(BOX, 8),
+    lambda: RegularizedEvolution(BOX, 8, 3),
+    lambda: ElitistEvolution(BOX, 8, 4, 4, 2, key=lambda x: x.tobytes()),
+    lambda: GeneticAlgorithm(BOX, 8),
+    lambda: DifferentialEvolution(BOX, 8),
+    lambda: SHADE(BOX, 8),
+    lambda: PSO(BOX, 8),
+]
+
+
+@pytest.mark.parametrize("make", HOSTS)
+def test_what_a_host_receives_it_sends_on_and_keeps_over_a_save(make):
+    host, again = make(), make()
+    round_of(host)
+    assert host.hosts
+    known = np.ones(3) + 1e-3
+    host.receive([known], [worth(known)])
+    again.load_state_dict(host.state_dict())
+    for one in (host, again):
+        round_of(one)
+    (first,), (fitness,) = host.emigrants(1)
+    assert fitness == worth(known)
+    np.testing.assert_array_equal(first, known)
+    assert str(again.state_dict()) == str(host.state_dict())
+    if not isinstance(host, RegularizedEvolution):  # which asks children one by one, whoever is out
+        host.ask()
+        if not isinstance(host, ElitistEvolution):  # whose archive does not depend on what is out
+            with pytest.raises(ValueError, match="between generations"):
+                host.receive([known], [0.0])
+
+
+@pytest.mark.parametrize("kind", [CMAES, SNES])
+def test_a_far_stranger_moves_a_distribution_by_no_more_than_a_long_draw(kind):
+    box = Box(dim=4)
+    shifts = []
+    for stranger in (100.0, 1e6):
+        searcher = kind(box, 10, seed=3)
+        searcher.tell_array(-np.square(searcher.ask_array()).sum(axis=1))
+        before, sigma = searcher.center, searcher.sigma
+        searcher.receive([np.full(4, stranger)], [0.0])
+        x = searcher.ask_array()
+        assert (x[-1] == stranger).all()
+        searcher.tell_array(np.arange(10.0))  # the stranger, in the last place, is the best
+        shifts.append(searcher.center - before)
+        assert (np.abs(shifts[-1]) < 4 * sigma).all()  # √4 + 2·4/6 = 3.3 deviations at most
+        assert (shifts[-1] > 0).all()
+    np.testing.assert_allclose(*shifts, rtol=0.01)  # the direction differs a little, the length does not
+
+
+def test_a_stranger_from_a_better_place_helps():
+    def run(helped):
+        searcher = CMAES(Box(dim=5, start=[20.0] * 5, scale=0.1), 8, seed=1)
+        for _ in range(40):
+            if helped:
+                searcher.receive([np.full(5, 1.5)], [0.0])
+            x = searcher.ask_array()
+            searcher.tell_array(-np.square(x - 1).sum(axis=1))
+        return np.abs(searcher.center - 1).max()
+
+    assert run(True) < 0.3 * run(False)
+
+
+def test_islands_of_several_objectives_exchange_members():
+    def outcome(x):
+        return (-float(np.square(x - 1).sum()), -float(np.square(x + 1).sum()), float(x[0] - 0.5))
+
+    searcher = Islands([NSGA2(BOX, 8, constraints=("g",), seed=s) for s in (1, 2)], every=2, migrants=3)
+    for _ in range(6):
+        round_of(searcher, outcome)
+    assert searcher.births == [48, 48]
+    assert searcher.arrivals == [9, 9]
+    tables = [{values for _, values, _ in island.members} for island in searcher.searchers]
+    assert tables[0] & tables[1]
+    for island in searcher.searchers:
+        for candidate, values, violation in island.members:
+            told = outcome(candidate.value)
+            assert values == pytest.approx(told[:2])
+            assert violation == pytest.approx(max(0.0, told[2]))
+    candidates = searcher.ask()
+    searcher.tell(candidates[:5], [outcome(c.value) for c in candidates[:5]])
+    assert searcher.best[1] == max(island.best[1] for island in searcher.searchers) or searcher.best[0].id >= 96

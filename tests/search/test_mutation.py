@@ -45,6 +45,16 @@ def test_polynomial_steps_spread_as_their_law_says():
         assert 0.999 < mutant.max() < 1
 
 
+def test_polynomial_steps_far_from_bounds_have_the_distribution_of_the_paper():
+    # |δ| = 1 − u^(1/(η+1)) with u uniform, so P(|δ| ≤ x) = 1 − (1 − x)^(η+1), up to the half range at which steps end.
+    n, eta = 40_000, 8.0
+    box = Box(dim=1, scale=0.3)  # the unit of a step is scale / 0.3 = 1
+    x = Polynomial(eta, rate=1.0).rows(np.zeros((n, 1)), np.random.default_rng(0), box)
+    for step in (0.05, 0.1, 0.3):
+        assert np.mean(np.abs(x) <= step) == pytest.approx(1 - (1 - step) ** (eta + 1), abs=0.01)
+    assert np.mean(x < 0) == pytest.approx(0.5, abs=0.01)
+
+
 def test_rates_are_kept():
     box = Box(0, 1, dim=10)
     x = np.full((4000, 10), 0.5)
@@ -76,7 +86,7 @@ def test_swaps_keep_the_entries():
 
 
 def test_wrong_settings_and_items_are_named():
-    for make in (lambda: Gaussian(0), lambda: Polynomial(-1), lambda: Reset(0.0), lambda: Swap(0)):
+    for make in (lambda: Gaussian(0), lambda: Polynomial(-1), lambda: Reset(-0.1), lambda: Swap(0)):
         with pytest.raises(ValueError, match="got"):
             make()
     with pytest.raises(TypeError, match="vectors of numbers"):

@@ -71,7 +71,7 @@ def test_memories_never_get_worse_and_a_migrant_is_remembered():
         step(searcher)
         assert (searcher._worth >= before).all()
     searcher.receive(np.ones((1, 3)), np.zeros(1))
-    assert searcher.emigrants(1)[1].tolist() == [0.0]
+    assert searcher.emigrants(1)[1] == [0.0]
     searcher.ask()
     with pytest.raises(ValueError, match="between generations"):
         searcher.receive(np.ones((1, 3)), np.zeros(1))

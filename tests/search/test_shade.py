@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from heredity.search.box import Box
-from heredity.search.shade import SHADE
+from heredity.search.shade import SHADE, l_shade
 
 
 def ellipsoid(x):
@@ -60,3 +60,44 @@ def test_no_archive_is_allowed_and_failed_members_are_replaced():
 def test_wrong_settings_are_named(options):
     with pytest.raises(ValueError, match="got"):
         SHADE(3, **options)
+
+
+def test_l_shade_shrinks_by_its_worst_to_four_over_its_budget():
+    searcher = l_shade(Box(-5, 5, dim=6), 4000)
+    assert searcher.population == 108
+    told, sizes = 0, []
+    while told < 4000:
+        x = searcher.ask_array()
+        searcher.tell_array(-ellipsoid(x))
+        told += len(x)
+        sizes.append(len(x))
+        members, fitness = searcher.members
+        # Equation 10: round((4 − 108) · told / 4000 + 108), and 4 in the end; the founders all live.
+        assert len(members) == len(fitness) == (108 if told == 108 else max(4, round(108 - 104 * told / 4000)))
+        assert searcher.best[1] == fitness.max()
+        assert len(searcher.state_dict()["method"]["replaced"]) <= int(2.6 * len(members))
+    assert sizes[:2] == [108, 108] and sizes[-1] < 8
+    ids = [c.id for c in searcher.ask()]
+    assert ids == list(range(told, told + 4))
+
+
+def test_l_shade_takes_lehmer_means_of_both():
+    searcher = SHADE(Box(-5, 5, dim=2), 4, memory=2, budget=10**6)
+    searcher.ask_array()
+    searcher.tell_array([0.0, 0.0, 0.0, 0.0])
+    searcher.ask_array()
+    searcher._trial = (np.array([0.2, 0.6, 0.9, 0.9]), np.array([0.5, 1.0, 0.1, 0.1]))
+    searcher.tell_array([3.0, 1.0, -1.0, -1.0])
+    # Σ w CR² / Σ w CR = (0.03 + 0.09) / (0.15 + 0.15).
+    assert searcher._CR[0] == pytest.approx(0.4)
+    assert searcher._F[0] == pytest.approx(0.7)
+
+
+def test_l_shade_beats_a_constant_population_in_its_budget():
+    def run(**options):
+        searcher = SHADE(Box(-5, 5, dim=6), 108, seed=2, greediness=0.11, archive=2.6, **options)
+        while searcher.state_dict()["round"]["first"] < 6000:
+            searcher.tell_array(-ellipsoid(searcher.ask_array()))
+        return -searcher.best[1]
+
+    assert run(budget=6000) < 0.1 * run()

@@ -59,6 +59,14 @@ class Box(Space[Vector]):
         self.scale = 0.3 * span if scale is None else _vector(scale, self.dim, "scale")
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise ValueError("scale must hold positive numbers")
+        self._open = not bool(finite_low.any() or finite_high.any())
+        self._lows = {kind: self.low.astype(kind) for kind in "fd"}
+        self._highs = {kind: self.high.astype(kind) for kind in "fd"}
+
+    @property
+    def open(self) -> bool:
+        """Whether no coordinate has a bound."""
+        return self._open
 
     @property
     def bounded(self) -> bool:
@@ -96,25 +104,31 @@ class Box(Space[Vector]):
         return bool(np.shape(x) == (self.dim,) and (x >= self.low).all() and (x <= self.high).all())
 
     def fold(self, x: Vector) -> Vector:
-        """Mirror vectors [..., dim] at the bounds they cross, as often as needed; inside nothing changes.
+        """Mirror vectors [..., dim] at the bounds they cross, as often as needed; `x` itself if all are inside.
 
         A search that sees f(fold(y)) sees a continuous function of an unbounded y with no preferred direction at a
         bound, which clipping would have.
         """
-        if not (np.isfinite(self.low).any() or np.isfinite(self.high).any()):
+        if self._open:
             return x
-        inside = (x >= self.low) & (x <= self.high)
+        lows, highs = self._lows.get(x.dtype.char, self.low), self._highs.get(x.dtype.char, self.high)
+        inside = x >= lows
+        inside &= x <= highs
         if inside.all():
             return x
-        both = np.isfinite(self.low) & np.isfinite(self.high)
-        low, span = np.where(both, self.low, 0.0), np.where(both, self.high - np.where(both, self.low, 0.0), 1.0)
-        phase = np.mod(x - low, 2 * span)
-        folded = low + np.where(phase > span, 2 * span - phase, phase)
-        with np.errstate(invalid="ignore"):
-            one_low = np.where(x < self.low, 2 * self.low - x, x)
-            one_side = np.where(one_low > self.high, 2 * self.high - one_low, one_low)
-        result = np.where(inside, x, np.where(both, folded, one_side)).astype(x.dtype, copy=False)
-        return np.clip(result, self.low.astype(x.dtype), self.high.astype(x.dtype))  # rounding of the last bit
+        # Of large generations little lies outside: only that is computed.
+        folded = np.array(x, order="C")
+        flat = folded.reshape(-1)
+        out = np.flatnonzero(~inside)
+        place = out % self.dim
+        low, high, y = lows[place], highs[place], flat[out]
+        y = np.where(y < low, 2 * low - y, np.where(y > high, 2 * high - y, y))
+        if (far := ((y < low) | (y > high)) & np.isfinite(high - low)).any():  # steps longer than the box
+            base, span = low[far], high[far] - low[far]
+            phase = np.mod(y[far] - base, 2 * span)
+            y[far] = base + np.where(phase > span, 2 * span - phase, phase)
+        flat[out] = np.clip(y, low, high)  # rounding may leave the last bit outside
+        return folded
 
 
 def as_box(space: Vectors) -> Box:

@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike
 from heredity.errors import NonFinite
 from heredity.search.box import Vectors, as_box
 from heredity.search.generations import Array, Vector, VectorSearcher
+from heredity.search.migration import clipped
 from heredity.search.noise import normal
 
 CONDITION = 1e14  # largest ratio of eigenvalues; beyond it float64 cannot tell the smallest from zero
@@ -150,6 +151,11 @@ class CMAES(VectorSearcher):
         self._z = normal(rng, (self.population, self.dim), np.float64, self._z)
         self._y = self._z @ self._BD.T  # (39), with B and D perhaps some generations old
         return (self._mean + self._step * self.space.scale * self._y).astype(self.dtype, copy=False)
+
+    def _inject(self, x: Array, places: slice) -> None:
+        y = (x - self._mean) / (self._step * self.space.scale)
+        self._z[places] = clipped((y @ self._B) / self._D)
+        self._y[places] = self._z[places] @ self._BD.T
 
     def _learn(self, x: Array, fitness: Vector) -> None:
         r, z, y = self.rates, self._z, self._y

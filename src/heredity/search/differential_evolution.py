@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from heredity.search.base import Example
-from heredity.search.bounds import mirror
 from heredity.search.box import Box, Vectors
 from heredity.search.generations import Array, Vector, VectorSearcher
-from heredity.search.migration import best_places, replace_worst
 
 Strategy: TypeAlias = Literal["rand1", "best1", "current_to_best1", "clustering"]
 Update: TypeAlias = Literal["greedy", "gpba"]
@@ -101,20 +99,8 @@ class DifferentialEvolution(VectorSearcher):
         """The population [population, dim] and its fitness [population]; copies, empty before the first generation."""
         return self._members.copy(), self._fitness.copy()
 
-    def receive(self, values: Array, fitness: Vector) -> None:
-        """Take in known vectors [n, dim] with their fitness [n], each for the worst member if it is better.
-
-        Raises:
-            ValueError: a generation is out; its draws depend on who lives.
-        """
-        if self._begun:
-            raise ValueError("a generation is out: migrants are received between generations")
-        replace_worst(self._members, self._fitness, values, fitness)
-
-    def emigrants(self, n: int) -> tuple[Array, Vector]:
-        """Copies of the best `n`, best first, with their fitness."""
-        best = best_places(self._fitness, n)
-        return self._members[best], self._fitness[best]
+    def _living(self) -> tuple[Array, Vector]:
+        return self._members, self._fitness
 
     def _draw(self, rng: np.random.Generator) -> Array:
         if not len(self._members):
@@ -142,8 +128,7 @@ class DifferentialEvolution(VectorSearcher):
         crossed = self._trial_CR.copy()
         if self.update == "gpba":
             crossed[self._places] = 1.0
-        trial = np.where(binomial(crossed, self.dim, rng), mutant, x)
-        return mirror(trial, self.space)
+        return np.where(binomial(crossed, self.dim, rng), mutant, x)
 
     def _learn(self, x: Array, fitness: Vector) -> None:
         if not len(self._members):

@@ -15,9 +15,9 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 
 from heredity.errors import EvaluationFailed
-from heredity.search.base import Candidate, Example, Searcher, Space, Told, told_pairs
+from heredity.search.base import Candidate, Example, Searcher, Space, Told, check_config, told_pairs
 from heredity.search.box import Box
-from heredity.search.genealogy import Genealogy, generator
+from heredity.search.genealogy import Genealogy, generator, itself
 from heredity.search.selection import tournament as tournament_winners
 
 X = TypeVar("X")
@@ -76,12 +76,11 @@ class RegularizedEvolution(Searcher[X]):
         None come back while founders are out and no more are missing.
         """
         if self._founding:
-            missing = self.population - len(self._members) - len(self._open) + len(self._waiting)
+            missing = max(0, self.population - len(self._members) - len(self._open) + len(self._waiting))
             count = missing if n is None else min(n, missing)
             again, self._waiting = self._waiting[:count], self._waiting[count:]
-            return [Candidate(i, self._family.value(i)) for i in again] + [
-                self._new(()) for _ in range(count - len(again))
-            ]
+            founders = [Candidate(i, self._family.value(i)) for i in again]
+            return founders + [self._new(()) for _ in range(count - len(again))]
         return [self._new(self._parent()) for _ in range(1 if n is None else n)]
 
     def tell(self, candidates: Sequence[Candidate[X]], outcomes: Sequence[Told]) -> None:
@@ -94,6 +93,25 @@ class RegularizedEvolution(Searcher[X]):
             if fitness is not None:
                 self._members[i] = fitness
                 self._best = _better(self._best, i, fitness)
+        self._cull()
+        if self._failures >= self.population:
+            count, self._failures = self._failures, 0
+            raise EvaluationFailed(f"the last {count} candidates told all failed; there is nothing to select")
+
+    def emigrants(self, n: int) -> tuple[list[X], list[float]]:
+        """Copies of the best `n` of the living, best first, with their fitness."""
+        best = sorted(self._members, key=lambda i: (-self._members[i], i))[:n]
+        return [self._family.value(i) for i in best], [self._members[i] for i in best]
+
+    def receive(self, values: Sequence[X], worth: Sequence[float]) -> None:
+        """Take in known candidates, unless a member is worth the same: each as a newborn, for which somebody dies."""
+        for value, fitness in zip(values, worth, strict=True):
+            if fitness not in self._members.values():
+                self._family.welcome(self._next, value)
+                self._members[self._next], self._next = fitness, self._next + 1
+        self._cull()
+
+    def _cull(self) -> None:
         self._members = dict(sorted(self._members.items()))
         self._founding = self._founding and len(self._members) < self.population
         while len(self._members) > self.population:
@@ -101,16 +119,12 @@ class RegularizedEvolution(Searcher[X]):
             dead = next(iter(lives)) if self.kill == "oldest" else min(lives, key=lambda i: (lives[i], i))
             del self._members[dead]
         self._family.keep(self._needed())
-        if self._failures >= self.population:
-            count, self._failures = self._failures, 0
-            raise EvaluationFailed(f"the last {count} candidates told all failed; there is nothing to select")
 
     @property
     def best(self) -> tuple[Candidate[X], float] | None:
         """The best candidate told so far with its fitness; the earlier of equals."""
-        return (
-            None if self._best is None else (Candidate(self._best[0], self._family.value(self._best[0])), self._best[1])
-        )
+        best = self._best
+        return None if best is None else (Candidate(best[0], self._family.value(best[0])), best[1])
 
     def state_dict(self) -> Mapping[str, Any]:
         """Plain numbers: the configuration, the genealogy of the living and the open, and their fitness."""
@@ -123,6 +137,7 @@ class RegularizedEvolution(Searcher[X]):
             "failures": self._failures,
             "best": list(self._best) if self._best else None,
             "births": self._family.state(self._needed()),
+            "guests": self._family.guests,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -131,12 +146,12 @@ class RegularizedEvolution(Searcher[X]):
         Raises:
             ValueError: the configuration differs.
         """
-        _check_config(state["config"], self._config())
+        check_config(state["config"], self._config(), self)
         self._next, self._open = int(state["next"]), {int(i) for i in state["open"]}
         self._members = {int(i): float(fitness) for i, fitness in state["members"]}
         self._founding, self._failures = bool(state["founding"]), int(state["failures"])
         self._best = (int(state["best"][0]), float(state["best"][1])) if state["best"] else None
-        self._family.load(state["births"])
+        self._family.load(state["births"], state["guests"])
         self._family.keep(self._needed())
         self._waiting = sorted(self._open) if self._founding else []
 
@@ -167,12 +182,7 @@ class RegularizedEvolution(Searcher[X]):
         return set(self._members) | self._open | ({self._best[0]} if self._best else set())
 
     def _config(self) -> dict[str, Any]:
-        return {
-            "population": self.population,
-            "tournament": self.tournament,
-            "kill": self.kill,
-            "seed": self.seed,
-        }
+        return {name: getattr(self, name) for name in ("population", "tournament", "kill", "seed")}
 
 
 class ElitistEvolution(Searcher[X]):
@@ -218,7 +228,7 @@ class ElitistEvolution(Searcher[X]):
         self.space, self.population, self.parents = space, population, parents
         self.mutants, self.crossovers, self.fresh = mutants, crossovers, fresh
         self.seed, self.metric = seed, metric
-        self._key: Callable[[X], Hashable] = key or _itself
+        self._key: Callable[[X], Hashable] = key or itself
         self._start = list(start)
         self._family = Genealogy(space, seed, self._start)
         self._visited: set[Hashable] = set()
@@ -227,6 +237,7 @@ class ElitistEvolution(Searcher[X]):
         self._out: set[int] = set()
         self._told: dict[int, float | None] = {}
         self._archive: list[Best] = []  # best first
+        self._best: Best | None = None  # of those told; the archive may hold better ones from outside
         self._next = 0
         self.generation = 0  # how many have been told
 
@@ -252,17 +263,35 @@ class ElitistEvolution(Searcher[X]):
         self._told.update(told)
         if self._generation and len(self._told) == len(self._generation):
             size, good = len(self._told), [(i, f) for i, f in self._told.items() if f is not None]
-            self._archive = sorted(self._archive + good, key=lambda known: (-known[1], known[0]))[: self.parents]
             self._generation, self._told = [], {}
             self.generation += 1
-            self._family.keep({i for i, _ in self._archive})
+            for i, fitness in good:
+                self._best = _better(self._best, i, fitness)
+            self._select(good)
             if not good:
                 raise EvaluationFailed(f"all {size} candidates of generation {self.generation - 1} failed")
+
+    def _select(self, new: list[Best]) -> None:
+        self._archive = sorted(self._archive + new, key=lambda known: (-known[1], known[0]))[: self.parents]
+        self._family.keep(self._needed())
+
+    def emigrants(self, n: int) -> tuple[list[X], list[float]]:
+        """Copies of the best `n` of the archive, best first, with their fitness."""
+        return [self._family.value(i) for i, _ in self._archive[:n]], [fitness for _, fitness in self._archive[:n]]
+
+    def receive(self, values: Sequence[X], worth: Sequence[float]) -> None:
+        """Take in known candidates with their fitness: genomes that were never proposed enter the archive."""
+        for value, fitness in zip(values, worth, strict=True):
+            if (key := self._key(value)) not in self._visited:
+                self._visited.add(key)
+                self._family.welcome(self._next, value)
+                self._select([(self._next, fitness)])
+                self._next += 1
 
     @property
     def best(self) -> tuple[Candidate[X], float] | None:
         """The best candidate told so far with its fitness; the earlier of equals."""
-        best = self._archive[0] if self._archive else None
+        best = self._best
         for i, fitness in self._told.items():
             if fitness is not None:
                 best = _better(best, i, fitness)
@@ -274,7 +303,9 @@ class ElitistEvolution(Searcher[X]):
             "config": self._config(),
             "next": self._next,
             "births": self._family.state(),
+            "guests": self._family.guests,
             "archive": [[i, fitness] for i, fitness in self._archive],
+            "best": list(self._best) if self._best else None,
             "generation": list(self._generation),
             "number": self.generation,
             "out": sorted(self._out),
@@ -287,16 +318,20 @@ class ElitistEvolution(Searcher[X]):
         Raises:
             ValueError: the configuration differs.
         """
-        _check_config(state["config"], self._config())
+        check_config(state["config"], self._config(), self)
         self._next, self.generation = int(state["next"]), int(state["number"])
-        self._family.load(state["births"])
+        self._family.load(state["births"], state["guests"])
         self._visited = {self._key(value) for value in self._family.values()}
         self._archive = [(int(i), float(fitness)) for i, fitness in state["archive"]]
+        self._best = (int(state["best"][0]), float(state["best"][1])) if state["best"] else None
         self._generation = [int(i) for i in state["generation"]]
         self._told = {int(i): fitness for i, fitness in state["told"]}
         self._out = {int(i) for i in state["out"]}
         self._waiting = [i for i in self._generation if i not in self._told]
-        self._family.keep({i for i, _ in self._archive} | set(self._generation))
+        self._family.keep(self._needed())
+
+    def _needed(self) -> set[int]:
+        return {i for i, _ in self._archive} | set(self._generation) | ({self._best[0]} if self._best else set())
 
     @classmethod
     def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
@@ -347,15 +382,8 @@ class ElitistEvolution(Searcher[X]):
         return True
 
     def _config(self) -> dict[str, Any]:
-        return {
-            "population": self.population,
-            "parents": self.parents,
-            "mutants": self.mutants,
-            "crossovers": self.crossovers,
-            "fresh": self.fresh,
-            "start": len(self._start),
-            "seed": self.seed,
-        }
+        names = ("population", "parents", "mutants", "crossovers", "fresh", "seed")
+        return {**{name: getattr(self, name) for name in names}, "start": len(self._start)}
 
 
 def _better(best: Best | None, i: int, fitness: float) -> Best:
@@ -364,15 +392,5 @@ def _better(best: Best | None, i: int, fitness: float) -> Best:
     return best
 
 
-def _check_config(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    for name, value in own.items():
-        if saved.get(name) != value:
-            raise ValueError(f"the state was saved with {name}={saved.get(name)}, this searcher has {value}")
-
-
 def _sphere(x: Any) -> float:
     return -float(np.sum(np.square(x - 1.0)))
-
-
-def _itself(value: Any) -> Hashable:
-    return cast("Hashable", value)

@@ -6,8 +6,8 @@ Candidate i is a function of the seed, i, its parents and how many tries were tu
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from typing import Generic, Literal, TypeVar
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -21,6 +21,11 @@ def generator(seed: int, i: int, purpose: Literal["select", "vary"], attempt: in
     return np.random.default_rng([seed, i, attempt, 0 if purpose == "select" else 1])
 
 
+def itself(value: Any) -> Hashable:
+    """What makes two candidates the same where nothing else is said: they are equal."""
+    return cast("Hashable", value)
+
+
 class Genealogy(Generic[X]):
     """How candidates were made, and the values of those that are needed.
 
@@ -32,13 +37,15 @@ class Genealogy(Generic[X]):
 
     def __init__(self, space: Space[X], seed: int, start: Sequence[X] = ()) -> None:
         self._space, self._seed, self._start = space, seed, start
+        self._guests: list[X] = []  # follow those of `start`
         self._births: dict[int, tuple[int, tuple[int, ...]]] = {}  # id → (attempt, parents); ids ascend
         self._values: dict[int, X] = {}
 
     def make(self, i: int, parents: tuple[int, ...], attempt: int = 0) -> X:
         """What candidate i is at this attempt: a sample, a mutant of one parent, or a crossover of two."""
         if parents and parents[0] < 0:
-            return self._start[-1 - parents[0]]
+            place = -1 - parents[0]
+            return self._start[place] if place < len(self._start) else self._guests[place - len(self._start)]
         rng = generator(self._seed, i, "vary", attempt)
         if not parents:
             return self._space.sample(rng)
@@ -50,6 +57,16 @@ class Genealogy(Generic[X]):
         """Take a candidate in; ids ascend."""
         self._births[i] = (attempt, parents)
         self._values[i] = value
+
+    def welcome(self, i: int, value: X) -> None:
+        """Take in a candidate from outside; it stays in the state as it is."""
+        self._guests.append(copy.deepcopy(value))
+        self.add(i, (-len(self._start) - len(self._guests),), 0, copy.deepcopy(value))
+
+    @property
+    def guests(self) -> list[X]:
+        """All that were welcomed, in order; copies, to be given to `load`."""
+        return copy.deepcopy(self._guests)
 
     def value(self, i: int) -> X:
         """The value of a candidate that is kept: a copy, which its receiver may change."""
@@ -73,8 +90,9 @@ class Genealogy(Generic[X]):
             self._births = {i: birth for i, birth in self._births.items() if i in needed}
         return [[i, attempt, *parents] for i, (attempt, parents) in self._births.items()]
 
-    def load(self, births: Iterable[Sequence[int]]) -> None:
+    def load(self, births: Iterable[Sequence[int]], guests: Sequence[X] = ()) -> None:
         """Make everybody again, in order."""
+        self._guests = copy.deepcopy(list(guests))
         self._births, self._values = {}, {}
         for i, attempt, *parents in births:
             self.add(i, tuple(parents), attempt, self.make(i, tuple(parents), attempt))

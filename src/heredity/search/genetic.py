@@ -3,12 +3,13 @@
 Vectors are bred as rows of one array; candidates of other spaces one by one, known by how they were made. Generation g
 draws from a generator seeded by (seed, g), so that a state needs no generator.
 Sources: Holland, Adaptation in Natural and Artificial Systems (1975); the defaults for vectors are those of Deb et al.,
-NSGA-II (2002), with one objective.
+NSGA-II (2002), with one objective: a pair is crossed with probability 0.9 and has two children, and a child that equals
+another candidate is mutated again, as in the library pymoo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from inspect import isroutine
 from typing import Any, TypeVar, cast
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from heredity.errors import EvaluationFailed
-from heredity.search.base import Candidate, Example, Searcher, Space, Told, told_pairs
+from heredity.search.base import Candidate, Example, Searcher, Space, Told, check_config, told_pairs
 from heredity.search.box import Box, as_box
 from heredity.search.crossover import SBX, Crossover, Points
 from heredity.search.herd import Herd, Items, Rows
@@ -24,6 +25,7 @@ from heredity.search.mating import Places, Tournament, Truncation
 from heredity.search.migration import best_places
 from heredity.search.mutation import Mutation, Polynomial, Swap
 from heredity.search.permutations import Permutations
+from heredity.search.rounds import Round
 from heredity.search.survival import Comma, Crowding, Plus, Pool
 from heredity.search.vector import FlatParams
 
@@ -48,6 +50,8 @@ class GeneticAlgorithm(Searcher[X]):
             (truncation).
         children: per generation, by default as many as the population.
         rate: probability that a child has two parents; every child is mutated.
+        same: what makes two candidates of other spaces the same: one that equals a member or another child is made
+            again. Default: nothing, equals may live together.
         dtype: of vectors.
         seed, metric: as in `VectorSearcher`.
 
@@ -64,7 +68,8 @@ class GeneticAlgorithm(Searcher[X]):
         mutate: Mutation | Callable[[X, np.random.Generator], X] | None = None,
         survive: Survive | None = None,
         children: int | None = None,
-        rate: float = 1.0,
+        rate: float = 0.9,
+        same: Callable[[X], Hashable] | None = None,
         seed: int = 0,
         dtype: DTypeLike = np.float64,
         metric: str | None = None,
@@ -86,20 +91,16 @@ class GeneticAlgorithm(Searcher[X]):
             self.crossover, self.mutate = SBX() if crossover is None else crossover, mutate or Polynomial()
             if not isinstance(self.crossover, Crossover) or not isinstance(self.mutate, Mutation):
                 raise TypeError("vectors are bred by parts of heredity.search.crossover and heredity.search.mutation")
-            vary = self.mutate.rows
-            self._herd = cast("Herd[X]", Rows(box, self.crossover.rows, lambda x, rng: vary(x, rng, box), self.dtype))
+            self._herd = cast("Herd[X]", Rows(box, self.crossover, self.mutate, rate, self.dtype))
         else:
             self.space = space
             self.crossover = space.crossover if crossover is None else crossover
             self.mutate = space.mutate if mutate is None else mutate
-            self._herd = Items(_Bred(space, self.crossover, self.mutate), seed)
+            self._herd = Items(space, seed, cross=self.crossover, mutate=self.mutate, rate=rate, key=same)
         self.generation = 0  # how many have been told
-        self._next = 0  # number of the first candidate of the generation
+        self._round: Round[float] = Round()
         self._fitness: Vector = np.empty(0)
         self._born: NDArray[np.int64] = np.empty(0, np.int64)
-        self._size = 0  # of the generation that is out, 0 between generations
-        self._waiting: list[int] = []
-        self._told: dict[int, float | None] = {}
         self._best: tuple[int, float] | None = None
 
     @property
@@ -110,19 +111,12 @@ class GeneticAlgorithm(Searcher[X]):
     def ask(self, n: int | None = None) -> list[Candidate[X]]:
         """At most `n` candidates of the present generation; none while all are out."""
         self._begin()
-        count = len(self._waiting) if n is None else max(0, min(n, len(self._waiting)))
-        places, self._waiting = self._waiting[:count], self._waiting[count:]
-        return [Candidate(self._next + place, self._herd.value(place)) for place in places]
+        return [Candidate(self._round.first + place, self._herd.value(place)) for place in self._round.take(n)]
 
     def tell(self, candidates: Sequence[Candidate[X]], outcomes: Sequence[Told]) -> None:
         """Report outcomes, in any order and in parts; selection follows when the generation is complete."""
-        waiting = set(self._waiting)
-        open_ids = {self._next + p for p in range(self._size) if p not in waiting and p not in self._told}
-        told = told_pairs(candidates, outcomes, open_ids, self.metric)
-        self._told.update((i - self._next, fitness) for i, fitness in told.items())
-        if self._size and len(self._told) == self._size:
-            values = (self._told[place] for place in range(self._size))
-            self._finish(np.array([-np.inf if value is None else value for value in values]))
+        if self._round.note(told_pairs(candidates, outcomes, self._round.out, self.metric)):
+            self._finish(np.array([-np.inf if value is None else value for value in self._round.in_order()]))
 
     def ask_array(self) -> NDArray[Any]:
         """The whole present generation of vectors [n, dim], read only.
@@ -134,19 +128,17 @@ class GeneticAlgorithm(Searcher[X]):
         if not isinstance(self._herd, Rows):
             raise TypeError(f"candidates of {type(self.space).__name__} are no vectors; use ask and tell")
         self._begin()
-        if len(self._waiting) != self._size:
+        if not self._round.whole:
             raise ValueError("part of this generation was asked one by one; tell it so, too")
-        view = self._herd.generation.view()
-        view.flags.writeable = False
-        return view
+        return self._herd.shown
 
     def tell_array(self, fitness: Sequence[float] | NDArray[Any]) -> None:
         """Report the fitness [n] of the generation that `ask_array` gave; NaN and ±∞ are failures."""
         values = np.asarray(fitness, dtype=np.float64)
-        if not self._size or len(self._waiting) != self._size:
+        if not self._round.whole:
             raise ValueError("no whole generation is out; ask with ask_array first")
-        if values.shape != (self._size,):
-            raise ValueError(f"fitness should have shape ({self._size},), it has {values.shape}")
+        if values.shape != (self._round.size,):
+            raise ValueError(f"fitness should have shape ({self._round.size},), it has {values.shape}")
         self._finish(np.where(np.isfinite(values), values, -np.inf))
 
     @property
@@ -155,41 +147,35 @@ class GeneticAlgorithm(Searcher[X]):
         found: tuple[Candidate[X], float] | None = None
         if self._best is not None:
             found = (Candidate(self._best[0], self._herd.best()), self._best[1])
-        for place, fitness in sorted(self._told.items()):
+        for place, fitness in sorted(self._round.told.items()):
             if fitness is not None and (found is None or fitness > found[1]):
-                found = (Candidate(self._next + place, self._herd.value(place)), fitness)
+                found = (Candidate(self._round.first + place, self._herd.value(place)), fitness)
         return found
 
-    def receive(self, values: Sequence[X] | NDArray[Any], fitness: Vector) -> None:
-        """Take in known candidates with their fitness, each for the worst member if it is better.
-
-        Raises:
-            ValueError: a generation is out; its draws depend on who lives.
-        """
-        if self._size:
+    def receive(self, values: Sequence[X] | NDArray[Any], worth: Sequence[float] | Vector) -> None:
+        """Take in known candidates with their fitness, each for the worst member if it is better and new."""
+        if self._round.size:
             raise ValueError("a generation is out: migrants are received between generations")
-        for value, worth in zip(values, fitness, strict=True):
-            if len(self._fitness) and worth > self._fitness.min() and worth not in self._fitness:
+        for value, fitness in zip(values, worth, strict=True):
+            if len(self._fitness) and fitness > self._fitness.min() and fitness not in self._fitness:
                 worst = int(np.argmin(self._fitness))
-                self._herd.put(worst, self._next, value)
-                self._fitness[worst], self._born[worst] = worth, self._next
-                self._next += 1
+                self._herd.put(worst, self._round.first, value)
+                self._fitness[worst], self._born[worst] = fitness, self._round.first
+                self._round.first += 1
 
-    def emigrants(self, n: int) -> tuple[list[X], Vector]:
+    def emigrants(self, n: int) -> tuple[list[X], list[float]]:
         """Copies of the best `n` members, best first, with their fitness."""
         best = best_places(self._fitness, n)
-        return [self._herd.member(int(place)) for place in best], self._fitness[best]
+        return [self._herd.member(int(place)) for place in best], self._fitness[best].tolist()
 
     def state_dict(self) -> Mapping[str, Any]:
         """Configuration, members and the partly told generation: numbers and arrays, of other spaces genealogies."""
         return {
             "config": self._config(),
             "generation": self.generation,
-            "next": self._next,
+            "round": self._round.state(),
             "fitness": self._fitness.copy(),
             "born": self._born.copy(),
-            "drawn": bool(self._size),
-            "told": [[place, fitness] for place, fitness in sorted(self._told.items())],
             "best": None if self._best is None else list(self._best),
             "herd": dict(self._herd.state()),
         }
@@ -200,39 +186,31 @@ class GeneticAlgorithm(Searcher[X]):
         Raises:
             ValueError: the configuration differs.
         """
-        for name, value in self._config().items():
-            if state["config"].get(name) != value:
-                raise ValueError(f"the state was saved with {name}={state['config'].get(name)}, this has {value}")
-        self.generation, self._next = int(state["generation"]), int(state["next"])
-        self._fitness, self._born = (
-            np.array(state["fitness"], dtype=np.float64),
-            np.array(state["born"], dtype=np.int64),
-        )
+        check_config(state["config"], self._config(), self)
+        self.generation = int(state["generation"])
+        self._fitness = np.array(state["fitness"], dtype=np.float64)
+        self._born = np.array(state["born"], dtype=np.int64)
         self._best = None if state["best"] is None else (int(state["best"][0]), float(state["best"][1]))
         self._herd.load(state["herd"])
-        self._size, self._waiting, self._told = 0, [], {}
-        if state["drawn"]:
-            self._begin()
-            self._told = {int(place): fitness for place, fitness in state["told"]}
-            self._waiting = [place for place in self._waiting if place not in self._told]
+        self._round.load(state["round"], self._begin, float)
 
     def _begin(self) -> None:
         """Breed the next generation unless one is out."""
-        if self._size:
+        if self._round.size:
             return
-        rng = np.random.Generator(np.random.SFC64([self.seed, self.generation]))
+        rng, first = np.random.Generator(np.random.SFC64([self.seed, self.generation])), self._round.first
         if not len(self._fitness):
-            self._size = self.population
-            self._herd.found(self._next, self._size, rng)
+            size = self.population
+            self._herd.found(first, size, rng)
         else:
-            self._size = self.children
-            mothers, fathers = np.split(np.asarray(self.select(self._fitness, 2 * self._size, rng)), 2)
-            fathers = np.where(rng.random(self._size) < self.rate, fathers, -1)
-            self._herd.breed(self._next, mothers, fathers, rng)
-        self._waiting = list(range(self._size))
+            size = self.children
+            pairs = -(-size // 2)
+            parents = np.asarray(self.select(self._fitness, 2 * pairs, rng))
+            self._herd.breed(first, size, parents.reshape(2, pairs).T, rng)
+        self._round.begin(size)
 
     def _finish(self, fitness: Vector) -> None:
-        size, number, first = self._size, self.generation, self._next
+        size, number, first = self._round.size, self.generation, self._round.first
         good = np.flatnonzero(fitness > -np.inf)
         if len(good):
             top = int(np.argmax(fitness))
@@ -245,8 +223,8 @@ class GeneticAlgorithm(Searcher[X]):
             chosen = np.asarray(self.survive(pool, self.population), dtype=np.intp)
             self._herd.keep(chosen)
             self._fitness, self._born = pooled[chosen], born[chosen]
-        self._size, self._waiting, self._told = 0, [], {}
-        self.generation, self._next = number + 1, first + size
+        self._round.end()
+        self.generation = number + 1
         if not len(good):
             raise EvaluationFailed(f"all {size} candidates of generation {number} failed; there is nothing to select")
 
@@ -270,32 +248,11 @@ class GeneticAlgorithm(Searcher[X]):
         parts: dict[str, Any] = {"select": Truncation(0.5), "crossover": Points(1), "survive": Comma(1), "children": 20}
         yield f"{cls.__name__}-comma", Example(lambda seed: cls(box, 12, **parts, seed=seed), sphere)
         crowd = Crowding(distance=lambda a, b: sum(x != y for x, y in zip(a, b, strict=True)))
-        rest: dict[str, Any] = {"mutate": Swap(), "survive": crowd}
+        rest: dict[str, Any] = {"mutate": Swap(), "survive": crowd, "same": tuple}
         yield (
             f"{cls.__name__}-orders",
             Example(lambda seed: cls(order, 8, **rest, seed=seed), _sorted),
         )
-
-
-class _Bred(Space[X]):
-    """A space in which a child of two is crossed, then mutated."""
-
-    def __init__(self, space: Space[X], crossover: Any, mutate: Any) -> None:
-        self._space = space
-        self._cross = crossover.item if isinstance(crossover, Crossover) else crossover
-        self._vary = mutate.item if isinstance(mutate, Mutation) else mutate
-
-    def sample(self, rng: np.random.Generator) -> X:
-        return self._space.sample(rng)
-
-    def mutate(self, x: X, rng: np.random.Generator) -> X:
-        return cast("X", self._vary(x, rng))
-
-    def crossover(self, a: X, b: X, rng: np.random.Generator) -> X:
-        return self.mutate(self._cross(a, b, rng), rng)
-
-    def valid(self, x: X) -> bool:
-        return self._space.valid(x)
 
 
 def _named(part: Any) -> str:

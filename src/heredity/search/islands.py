@@ -5,20 +5,26 @@ Sources: Cantú-Paz, A Survey of Parallel Genetic Algorithms (1998); Tanese, Dis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import numpy as np
 
 from heredity.errors import EvaluationFailed
-from heredity.search.base import Candidate, Example, Searcher, Told, told_pairs
+from heredity.search.base import Candidate, Example, Searcher, Space, check_config, told_pairs
 from heredity.search.box import Box
+from heredity.search.cma_es import CMAES
 from heredity.search.differential_evolution import DifferentialEvolution
+from heredity.search.evolution import ElitistEvolution, RegularizedEvolution
 from heredity.search.genetic import GeneticAlgorithm
-from heredity.search.migration import Host
+from heredity.search.multiobjective import ParetoSearcher
+from heredity.search.nsga2 import NSGA2
+from heredity.search.objectives import ManyTold, told_objectives
 from heredity.search.particle_swarm import PSO
+from heredity.search.rounds import Round
+from heredity.search.snes import SNES
 
 X = TypeVar("X")
 Topology: TypeAlias = Literal["ring", "full", "random", "none"]
@@ -28,17 +34,18 @@ class Islands(Searcher[X]):
     """Ask and tell over several searchers of the same space, a round at a time: one natural batch of each island.
 
     Args:
-        searchers: the islands, at least two; each takes in and sends away candidates (`migration.Host`). Give them
-            seeds of their own.
+        searchers: the islands, at least two, all for one objective or all for the same several ones; each can take in
+            candidates (`Searcher.hosts`). Give them seeds of their own.
         every: rounds between migrations.
         migrants: how many of the best of an island travel.
         topology: where they travel: "ring" to the next island, "full" to all others, "random" to one other drawn anew
             each time, "none" nowhere, which is the control.
         seed: of the random topology.
-        metric: the value of an outcome to maximise, where it has several.
+        metric: the value of an outcome to maximise, where it has several; islands of several objectives know theirs.
 
     Raises:
         TypeError: an island cannot take in candidates.
+        ValueError: islands have different objectives or constraints, or share a searcher.
 
     An island all of whose candidates failed goes on with its next batch; the round is an error only if all islands
     failed. Candidates are numbered over all islands.
@@ -61,10 +68,13 @@ class Islands(Searcher[X]):
         if topology not in get_args(Topology):
             raise ValueError(f"topology must be one of {get_args(Topology)}, got {topology!r}")
         for place, searcher in enumerate(searchers):
-            if not isinstance(searcher, Host):
-                raise TypeError(f"island {place}, a {type(searcher).__name__}, has no emigrants() and receive()")
+            if not searcher.hosts:
+                raise TypeError(f"island {place}, a {type(searcher).__name__}, cannot take in others' candidates")
         if len({id(searcher) for searcher in searchers}) < len(searchers):
             raise ValueError("every island needs a searcher of its own")
+        aims = {(s.metrics, s.constraints) if isinstance(s, ParetoSearcher) else None for s in searchers}
+        if len(aims) > 1:
+            raise ValueError("all islands need the same objectives and constraints, or a single objective")
         self.searchers = list(searchers)
         self.every, self.migrants, self.topology = every, migrants, topology
         self.seed, self.metric = seed, metric
@@ -72,19 +82,15 @@ class Islands(Searcher[X]):
         self.births = [0] * len(searchers)
         self.failures = [0] * len(searchers)
         self.arrivals = [0] * len(searchers)
-        self._next = 0
         self._best_ids: list[int | None] = [None] * len(searchers)
         self._before: list[Mapping[str, Any]] = []  # states of the islands as the round began
-        self._round: list[tuple[int, Candidate[X]]] = []  # (island, its candidate) by place
-        self._waiting: list[int] = []
-        self._told: dict[int, float | None] = {}
+        self._members: list[tuple[int, Candidate[X]]] = []  # (island, its candidate) by place
+        self._round: Round[Any] = Round()
 
     def ask(self, n: int | None = None) -> list[Candidate[X]]:
         """At most `n` candidates of the present round; none while all are out."""
         self._begin()
-        count = len(self._waiting) if n is None else max(0, min(n, len(self._waiting)))
-        places, self._waiting = self._waiting[:count], self._waiting[count:]
-        return [Candidate(self._next + place, self._copy(place)) for place in places]
+        return [Candidate(self._round.first + place, self._copy(place)) for place in self._round.take(n)]
 
     def island(self, candidate: Candidate[X]) -> int:
         """Which island a candidate of the present round was born on.
@@ -92,48 +98,53 @@ class Islands(Searcher[X]):
         Raises:
             ValueError: it is not of this round.
         """
-        if not 0 <= candidate.id - self._next < len(self._round):
+        if not 0 <= candidate.id - self._round.first < self._round.size:
             raise ValueError(f"candidate {candidate.id} is not of the present round")
-        return self._round[candidate.id - self._next][0]
+        return self._members[candidate.id - self._round.first][0]
 
-    def tell(self, candidates: Sequence[Candidate[X]], outcomes: Sequence[Told]) -> None:
+    def tell(self, candidates: Sequence[Candidate[X]], outcomes: Sequence[ManyTold]) -> None:
         """Report outcomes, in any order and in parts; the islands learn of them when the round is complete."""
-        waiting = set(self._waiting)
-        places = range(len(self._round))
-        out = {self._next + p for p in places if p not in waiting and p not in self._told}
-        told = told_pairs(candidates, outcomes, out, self.metric)
-        self._told.update((i - self._next, fitness) for i, fitness in told.items())
-        if self._round and len(self._told) == len(self._round):
+        told: Mapping[int, Any]
+        first, out = self.searchers[0], self._round.out
+        if isinstance(first, ParetoSearcher):
+            known = next((len(seen[0]) for seen in self._round.told.values() if seen is not None), None)
+            told = told_objectives(
+                candidates, outcomes, out, metrics=first.metrics, constraints=first.constraints, count=known
+            )
+        else:
+            told = told_pairs(candidates, cast("Sequence[Any]", outcomes), out, self.metric)
+        if self._round.note(dict(told)):
             self._finish()
 
     @property
-    def best(self) -> tuple[Candidate[X], float] | None:
-        """The best candidate told so far on any island with its fitness; the earlier of equals."""
-        found: tuple[Candidate[X], float] | None = None
+    def best(self) -> tuple[Candidate[X], Any] | None:
+        """The best candidate told so far on any island with its fitness or objectives; the earlier of equals."""
+        found: tuple[Candidate[X], Any] | None = None
         for i, searcher in zip(self._best_ids, self.searchers, strict=True):
             best = searcher.best
             if i is not None and best is not None:
                 known = (Candidate(i, best[0].value), best[1])
                 found = known if found is None or (known[1], -i) > (found[1], -found[0].id) else found
-        for place, fitness in sorted(self._told.items()):
+        for place, told in sorted(self._round.told.items()):
+            fitness = told
+            if isinstance(told, tuple):  # objectives, of the feasible ones
+                fitness = told[0] if told[1] == 0 else None
             if fitness is not None and (found is None or fitness > found[1]):
-                found = (Candidate(self._next + place, self._copy(place)), fitness)
+                found = (Candidate(self._round.first + place, self._copy(place)), fitness)
         return found
 
     def state_dict(self) -> Mapping[str, Any]:
         """The islands' states as the present round began, counters, and what has been told of the round."""
-        begun = bool(self._round)
+        begun = self._round.size > 0
         return {
             "config": self._config(),
             "round": self.round,
-            "next": self._next,
+            "out": self._round.state(),
             "births": list(self.births),
             "failures": list(self.failures),
             "arrivals": list(self.arrivals),
             "best": list(self._best_ids),
             "islands": list(self._before) if begun else [dict(searcher.state_dict()) for searcher in self.searchers],
-            "begun": begun,
-            "told": [[place, fitness] for place, fitness in sorted(self._told.items())],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -142,20 +153,19 @@ class Islands(Searcher[X]):
         Raises:
             ValueError: the configuration differs.
         """
-        for name, value in self._config().items():
-            if state["config"].get(name) != value:
-                raise ValueError(f"the state was saved with {name}={state['config'].get(name)}, this has {value}")
+        check_config(state["config"], self._config(), self)
         for searcher, inner in zip(self.searchers, state["islands"], strict=True):
             searcher.load_state_dict(inner)
-        self.round, self._next = int(state["round"]), int(state["next"])
+        self.round = int(state["round"])
         self.births, self.failures = [int(n) for n in state["births"]], [int(n) for n in state["failures"]]
         self.arrivals = [int(n) for n in state["arrivals"]]
         self._best_ids = [None if i is None else int(i) for i in state["best"]]
-        self._round, self._waiting, self._told = [], [], {}
-        if state["begun"]:
-            self._begin()
-            self._told = {int(place): fitness for place, fitness in state["told"]}
-            self._waiting = [place for place in self._waiting if place not in self._told]
+        self._members = []
+        self._round.load(
+            state["out"],
+            self._begin,
+            lambda told: (tuple(told[0]), told[1]) if isinstance(told, (list, tuple)) else told,
+        )
 
     def _begin(self) -> None:
         """Ask every island for its batch unless a round is open.
@@ -163,20 +173,21 @@ class Islands(Searcher[X]):
         Raises:
             ValueError: an island has nothing to propose, which would leave it inert.
         """
-        if self._round:
+        if self._round.size:
             return
         self._before = [dict(searcher.state_dict()) for searcher in self.searchers]
+        self._members = []
         for place, searcher in enumerate(self.searchers):
             batch = searcher.ask()
             if not batch:
                 raise ValueError(f"island {place}, a {type(searcher).__name__}, has nothing left to propose")
-            self._round += [(place, candidate) for candidate in batch]
-        self._waiting = list(range(len(self._round)))
+            self._members += [(place, candidate) for candidate in batch]
+        self._round.begin(len(self._members))
 
     def _finish(self) -> None:
-        whole, told, first = self._round, self._told, self._next
-        self._round, self._waiting, self._told = [], [], {}
-        self._next, self.round = first + len(whole), self.round + 1
+        whole, told, first = self._members, self._round.in_order(), self._round.first
+        self._members, self.round = [], self.round + 1
+        self._round.end()
         lost = 0
         for island, searcher in enumerate(self.searchers):
             places = [place for place, (home, _) in enumerate(whole) if home == island]
@@ -184,9 +195,7 @@ class Islands(Searcher[X]):
             self.births[island] += len(places)
             self.failures[island] += sum(fitness is None for fitness in outcomes)
             try:
-                searcher.tell(
-                    [whole[place][1] for place in places], [float("nan") if f is None else f for f in outcomes]
-                )
+                searcher.tell([whole[place][1] for place in places], [self._outcome(f) for f in outcomes])
             except EvaluationFailed:
                 lost += 1
             best = searcher.best
@@ -202,8 +211,8 @@ class Islands(Searcher[X]):
         """All leave before anybody arrives, so that the order of islands means nothing."""
         n = len(self.searchers)
         rng = np.random.default_rng([self.seed, self.round])
-        leaving = [searcher.emigrants(self.migrants) for searcher in self.searchers if isinstance(searcher, Host)]
-        for home, (values, fitness) in enumerate(leaving):
+        leaving = [searcher.emigrants(self.migrants) for searcher in self.searchers]
+        for home, (values, worth) in enumerate(leaving):
             away = {
                 "ring": [(home + 1) % n],
                 "full": [place for place in range(n) if place != home],
@@ -211,13 +220,18 @@ class Islands(Searcher[X]):
                 "none": [],
             }[self.topology]
             for place in away:
-                host = self.searchers[place]
-                assert isinstance(host, Host)
-                host.receive(values, fitness)
-                self.arrivals[place] += len(fitness)
+                self.searchers[place].receive(values, worth)
+                self.arrivals[place] += len(worth)
+
+    def _outcome(self, told: Any) -> Any:
+        """What an island is told: the sum of the violations stands for all constraints."""
+        if not isinstance(told, tuple):
+            return float("nan") if told is None else told
+        count = len(cast("ParetoSearcher[X]", self.searchers[0]).constraints)
+        return (*told[0], *[told[1], *[0.0] * count][:count])
 
     def _copy(self, place: int) -> X:
-        return deepcopy(self._round[place][1].value)
+        return deepcopy(self._members[place][1].value)
 
     def _config(self) -> dict[str, Any]:
         kinds = [type(searcher).__name__ for searcher in self.searchers]
@@ -226,15 +240,28 @@ class Islands(Searcher[X]):
 
     @classmethod
     def examples(cls) -> Iterator[tuple[str, Example[Any]]]:
-        """Three kinds of searchers on a small sphere, by ring and by chance."""
-        box = Box(-2.0, 3.0, dim=3)
+        """Small spheres: four kinds of searchers in every topology, other kinds, and islands of two objectives."""
+        box, any_box = Box(-2.0, 3.0, dim=3), cast("Space[Any]", Box(-2.0, 3.0, dim=3))
 
         def make(seed: int, topology: Topology) -> Islands[Any]:
             kinds: list[Searcher[Any]] = [DifferentialEvolution(box, 8, seed=seed), PSO(box, 6, seed=seed)]
             return Islands([*kinds, GeneticAlgorithm[Any](box, 7, seed=seed)], 2, 2, topology, seed=seed)
 
-        def sphere(x: Any) -> float:
-            return -float(np.sum(np.square(x - 1.0)))
+        def others(seed: int) -> Islands[Any]:
+            kinds: list[Searcher[Any]] = [CMAES(box, 7, seed=seed), SNES(box, 8, seed=seed)]
+            kinds.append(RegularizedEvolution(any_box, 6, 3, seed=seed))
+            kinds.append(ElitistEvolution(any_box, 9, 3, 5, 3, key=lambda x: np.asarray(x).tobytes(), seed=seed))
+            return Islands(kinds, 2, seed=seed)
+
+        def several(seed: int) -> Islands[Any]:
+            return Islands([NSGA2(box, 8, seed=seed), NSGA2(box, 10, seed=seed + 100)], 2, 2, seed=seed)
 
         for topology in get_args(Topology):
-            yield f"{cls.__name__}-{topology}", Example(partial(make, topology=topology), sphere)
+            yield f"{cls.__name__}-{topology}", Example(partial(make, topology=topology), _near(1.0))
+        yield f"{cls.__name__}-others", Example(others, _near(1.0))
+        near, far = _near(1.0), _near(-1.0)
+        yield f"{cls.__name__}-several", Example(several, lambda x: (near(x), far(x)))
+
+
+def _near(center: float) -> Callable[[Any], float]:
+    return lambda x: -float(np.sum(np.square(x - center)))

@@ -57,6 +57,9 @@ class MeanES(VectorSearcher):
         self._noise = self._normal(rng, (self.population, self.dim), self._noise)
         return around(self._mean, self._sigma, self._noise)
 
+    def _inject(self, x: Array, places: slice) -> None:
+        pass  # it learns from where the best are, whoever found them
+
     def _learn(self, x: Array, fitness: Vector) -> None:
         self._mean = x[elite_places(fitness, self.elites)].mean(axis=0, dtype=self.dtype)
 

@@ -1,25 +1,17 @@
-"""What a searcher has to offer to live on an island: it sends its best away and takes in strangers."""
+"""Who leaves an island, whose place a stranger takes, and how a search distribution sees one.
+
+Source of the last: Hansen, Injecting External Solutions Into CMA-ES, arXiv 1110.4181, section 3.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Places = NDArray[np.intp]
-
-
-@runtime_checkable
-class Host(Protocol):
-    """A searcher with members that migrate."""
-
-    def emigrants(self, n: int) -> tuple[Any, NDArray[np.float64]]:
-        """Copies of its best candidates, at most `n`, best first, with their fitness."""
-
-    def receive(self, values: Any, fitness: NDArray[np.float64]) -> None:
-        """Take in known candidates with their fitness, between generations."""
 
 
 def best_places(fitness: NDArray[np.float64], n: int) -> Places:
@@ -43,3 +35,15 @@ def replace_worst(
             twins = np.flatnonzero(fitness == worth)
             if not any(np.array_equal(members[twin], value) for twin in twins):
                 members[worst], fitness[worst] = value, worth
+
+
+def clipped(z: NDArray[Any]) -> NDArray[Any]:
+    """Foreign vectors as draws from a search distribution: standardised `z` [k, dim], shortened where they are long.
+
+    No draw is much longer than √dim; a longer one would move the distribution further than it can justify. They are
+    cut at √dim + 2 dim / (dim + 2).
+    """
+    dim = z.shape[1]
+    longest = np.sqrt(dim) + 2 * dim / (dim + 2)
+    length = np.sqrt(np.square(z, dtype=np.float64).sum(axis=1, keepdims=True))
+    return np.asarray(z * np.minimum(1.0, longest / np.maximum(length, 1e-300)), dtype=z.dtype)

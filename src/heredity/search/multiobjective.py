@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heredity.errors import EvaluationFailed
-from heredity.search.base import Candidate, Searcher, Space
+from heredity.search.base import Candidate, Searcher, Space, check_config
 from heredity.search.box import Box, Vectors, as_box
-from heredity.search.breeding import Brood, Individuals
-from heredity.search.breeding import Vectors as VectorBrood
+from heredity.search.crossover import SBX
 from heredity.search.dominance import Indices, Points
+from heredity.search.genealogy import itself
+from heredity.search.herd import Herd, Items, Rows
+from heredity.search.mutation import Polynomial
 from heredity.search.objectives import Judged, ManyTold, constrained_ranks, told_objectives
+from heredity.search.rounds import Round
 
 X = TypeVar("X")
 Scored: TypeAlias = "tuple[Candidate[X], tuple[float, ...]]"
@@ -72,20 +75,20 @@ class ParetoSearcher(Searcher[X]):
         self.crossover, self.mutation = crossover, mutation
         self.eta_crossover, self.eta_mutation = eta_crossover, eta_mutation
         self.generation = 0  # how many have been told
-        self._brood: Brood[Any]
+        self._herd: Herd[Any]
+        self._box: Box | None = None
         if isinstance(space, Space) and not isinstance(space, Box):
-            self._brood = Individuals(space, seed, crossover, 1.0 if mutation is None else mutation, key or _itself)
-            self._box: Box | None = None
+            share = 1.0 if mutation is None else mutation
+            self._herd = Items(space, seed, rate=crossover, mutation=share, key=key or itself)
         else:
             self._box = as_box(space)
-            self._brood = VectorBrood(self._box, crossover, eta_crossover, mutation, eta_mutation)
+            cross, mutate = SBX(eta_crossover), Polynomial(eta_mutation, mutation)
+            self._herd = Rows(self._box, cross, mutate, crossover, np.dtype(np.float64))
         self._ids: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # of the members
         self._objectives: Points = np.empty((0, 0))  # of the members [k, m]
         self._violation: NDArray[np.float64] = np.empty(0)
         self._champion: tuple[int, tuple[float, ...]] | None = None
-        self._drawn = False
-        self._waiting: list[int] = []
-        self._told: dict[int, Judged | None] = {}
+        self._round: Round[Judged] = Round()
 
     # What a method says.
 
@@ -111,10 +114,7 @@ class ParetoSearcher(Searcher[X]):
     def ask(self, n: int | None = None) -> list[Candidate[X]]:
         """At most `n` candidates of the present generation; none while all are out."""
         self._breed()
-        count = len(self._waiting) if n is None else max(0, min(n, len(self._waiting)))
-        places, self._waiting = self._waiting[:count], self._waiting[count:]
-        first = self.generation * self.population
-        return [Candidate(first + place, self._brood.young(place)) for place in places]
+        return [Candidate(self._round.first + place, self._herd.value(place)) for place in self._round.take(n)]
 
     def tell(self, candidates: Sequence[Candidate[X]], outcomes: Sequence[ManyTold]) -> None:
         """Report outcomes, in any order and in parts; selection follows when the generation is complete.
@@ -123,16 +123,18 @@ class ParetoSearcher(Searcher[X]):
             candidates: as they were asked.
             outcomes: for each a vector of objectives and constraints, or an outcome that names them.
         """
-        first, waiting = self.generation * self.population, set(self._waiting)
-        out = {first + p for p in range(self.population if self._drawn else 0) if p not in waiting | self._told.keys()}
         told = told_objectives(
-            candidates, outcomes, out, count=self._count(), metrics=self.metrics, constraints=self.constraints
+            candidates,
+            outcomes,
+            self._round.out,
+            count=self._count(),
+            metrics=self.metrics,
+            constraints=self.constraints,
         )
-        self._told.update((i - first, judged) for i, judged in told.items())
-        if len(self._told) == self.population:
+        if self._round.note(told):
             count = self._count() or 1
             objectives, violation = np.full((self.population, count), np.nan), np.zeros(self.population)
-            for place, judged in self._told.items():
+            for place, judged in self._round.told.items():
                 if judged is not None:
                     objectives[place], violation[place] = judged
             self._finish(objectives, violation)
@@ -144,11 +146,11 @@ class ParetoSearcher(Searcher[X]):
             ValueError: the space is no box, or some of the generation was asked or told one by one.
         """
         self._breed()
-        if not isinstance(self._brood, VectorBrood):
+        if not isinstance(self._herd, Rows):
             raise ValueError("only the candidates of a box make an array; use ask")
-        if len(self._waiting) != self.population:
+        if not self._round.whole:
             raise ValueError("part of this generation was asked one by one; tell it so, too")
-        return self._brood.generation
+        return self._herd.shown
 
     def tell_array(self, objectives: ArrayLike, violation: ArrayLike | None = None) -> None:
         """Report the generation that `ask_array` gave; a row with a number that is not finite is a failure.
@@ -169,7 +171,7 @@ class ParetoSearcher(Searcher[X]):
         broken = np.zeros(self.population) if violation is None else np.array(violation, dtype=np.float64)
         if broken.shape != (self.population,) or (broken < 0).any():
             raise ValueError(f"violations are {self.population} numbers of at least 0")
-        if not self._drawn or len(self._waiting) != self.population:
+        if not self._round.whole:
             raise ValueError("no whole generation is out; ask with ask_array first")
         failed = ~(np.isfinite(values).all(axis=1) & np.isfinite(broken))
         values[failed], broken[failed] = np.nan, 0.0
@@ -179,7 +181,7 @@ class ParetoSearcher(Searcher[X]):
     def members(self) -> list[tuple[Candidate[X], tuple[float, ...], float]]:
         """Who survived the last complete generation: candidate, objectives, violation."""
         return [
-            (Candidate(int(self._ids[k]), self._brood.member(k)), tuple(self._objectives[k].tolist()), float(broken))
+            (Candidate(int(self._ids[k]), self._herd.member(k)), tuple(self._objectives[k].tolist()), float(broken))
             for k, broken in enumerate(self._violation)
         ]
 
@@ -189,7 +191,8 @@ class ParetoSearcher(Searcher[X]):
 
         It has at most `population` of the last complete generation; empty while nothing feasible was found.
         """
-        first, told = self.generation * self.population, sorted((p, j) for p, j in self._told.items() if j is not None)
+        first = self._round.first
+        told = sorted((place, judged) for place, judged in self._round.told.items() if judged is not None)
         rows = [*self._objectives.tolist(), *(judged[0] for _, judged in told)]
         if not rows:
             return []
@@ -200,7 +203,7 @@ class ParetoSearcher(Searcher[X]):
         k = len(self._ids)
         return [
             (
-                Candidate(ids[i], self._brood.member(i) if i < k else self._brood.young(ids[i] - first)),
+                Candidate(ids[i], self._herd.member(i) if i < k else self._herd.value(ids[i] - first)),
                 tuple(rows[i]),
             )
             for i in sorted(chosen, key=lambda i: ids[i])
@@ -212,14 +215,46 @@ class ParetoSearcher(Searcher[X]):
 
         Nothing told dominates it. None before the first feasible one.
         """
-        best, first = self._champion, self.generation * self.population
+        best, first = self._champion, self._round.first
         place = None
-        for p, judged in sorted(self._told.items()):
+        for p, judged in sorted(self._round.told.items()):
             if judged is not None and judged[1] == 0 and (best is None or judged[0] > best[1]):
                 best, place = (first + p, judged[0]), p
         if best is None:
             return None
-        return Candidate(best[0], self._brood.champion() if place is None else self._brood.young(place)), best[1]
+        return Candidate(best[0], self._herd.best() if place is None else self._herd.value(place)), best[1]
+
+    def emigrants(self, n: int) -> tuple[list[X], list[Judged]]:
+        """Copies of the best `n` members by front, the earlier in it first, with their objectives and violation."""
+        ranks = constrained_ranks(self._objectives, self._violation) if len(self._ids) else self._ids
+        best = np.lexsort((self._ids, ranks))[:n].tolist()
+        judged = [(tuple(self._objectives[k].tolist()), float(self._violation[k])) for k in best]
+        return [self._herd.member(k) for k in best], judged
+
+    def receive(self, values: Sequence[X] | NDArray[Any], worth: Sequence[Judged]) -> None:
+        """Take in known candidates with their objectives and violation; each competes with the members to survive.
+
+        One that is worth what a member is worth is left out.
+        """
+        if self._round.size:
+            raise ValueError("a generation is out: migrants are received between generations")
+        for value, (row, violation) in zip(values, worth, strict=True):
+            k = len(self._ids)
+            if not k or (np.all(self._objectives == row, axis=1) & (self._violation == violation)).any():
+                continue
+            together = np.concatenate([self._objectives, [row]])
+            broken = np.append(self._violation, violation)
+            alive = self._survivors(together, broken, constrained_ranks(together, broken), self._generator(2))
+            dead = np.setdiff1d(np.arange(k + 1), alive)
+            place = int(dead[0]) if len(dead) else k
+            if len(dead) and place == k:
+                continue
+            self._herd.put(place, self._round.first, value)
+            ids = np.append(self._ids, self._round.first)
+            self._round.first += 1
+            kept = np.append(np.delete(np.arange(k), place), k) if place < k else np.arange(k + 1)
+            order = kept if place == k else np.insert(kept[:-1], place, k)  # in the place of the dead one
+            self._ids, self._objectives, self._violation = ids[order], together[order], broken[order]
 
     def state_dict(self) -> Mapping[str, Any]:
         """Configuration, members and the partly told generation: numbers, strings and arrays."""
@@ -230,9 +265,8 @@ class ParetoSearcher(Searcher[X]):
             "objectives": self._objectives.copy(),
             "violation": self._violation.copy(),
             "champion": None if self._champion is None else [self._champion[0], list(self._champion[1])],
-            "drawn": self._drawn,
-            "told": [[p, None if j is None else [list(j[0]), j[1]]] for p, j in sorted(self._told.items())],
-            "brood": dict(self._brood.state()),
+            "round": self._round.state(),
+            "herd": dict(self._herd.state()),
             "method": dict(self._method_state()),
         }
 
@@ -242,21 +276,16 @@ class ParetoSearcher(Searcher[X]):
         Raises:
             ValueError: the configuration differs.
         """
-        for name, value in self._config().items():
-            if name not in state["config"] or not np.array_equal(np.asarray(state["config"][name]), np.asarray(value)):
-                raise ValueError(
-                    f"the state was saved with {name}={state['config'].get(name)}, this searcher has {value}"
-                )
-        self.generation, self._drawn = int(state["generation"]), bool(state["drawn"])
+        check_config(state["config"], self._config(), self)
+        self.generation = int(state["generation"])
         self._ids = np.array(state["ids"], dtype=np.int64)
         self._violation = np.array(state["violation"], dtype=np.float64)
         self._objectives = np.array(state["objectives"], dtype=np.float64)
         champion = state["champion"]
         self._champion = None if champion is None else (int(champion[0]), tuple(map(float, champion[1])))
-        self._brood.load(state["brood"])
+        self._herd.load(state["herd"])
         self._load_method_state(state["method"])
-        self._told = {int(p): None if j is None else (tuple(map(float, j[0])), float(j[1])) for p, j in state["told"]}
-        self._waiting = [p for p in range(self.population) if p not in self._told] if self._drawn else []
+        self._round.load(state["round"], self._breed, lambda judged: (tuple(map(float, judged[0])), float(judged[1])))
 
     def _config(self) -> dict[str, Any]:
         """What has to be equal when a state is loaded; a method adds its own."""
@@ -278,44 +307,43 @@ class ParetoSearcher(Searcher[X]):
             return self._announced
         if len(self._ids):
             return int(self._objectives.shape[1])
-        return next((len(judged[0]) for judged in self._told.values() if judged is not None), None)
+        return next((len(judged[0]) for judged in self._round.told.values() if judged is not None), None)
 
     def _generator(self, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.generation, purpose])
 
     def _breed(self) -> None:
-        if self._drawn:
+        if self._round.size:
             return
-        first, n, rng = self.generation * self.population, self.population, self._generator(0)
+        first, n, rng = self._round.first, self.population, self._generator(0)
         if len(self._ids) < 2:
-            self._brood.found(first, n, rng)
+            self._herd.found(first, n, rng)
         else:
-            self._brood.breed(first, n, self._parents(n + n % 2, rng).reshape(-1, 2), rng)
-        self._drawn, self._waiting = True, list(range(n))
+            self._herd.breed(first, n, self._parents(n + n % 2, rng).reshape(-1, 2), rng)
+        self._round.begin(n)
 
     def _finish(self, objectives: Points, violation: NDArray[np.float64]) -> None:
         """Members and children compete; the generation is over."""
-        first, k, rng = self.generation * self.population, len(self._ids), self._generator(1)
+        first, k, rng = self._round.first, len(self._ids), self._generator(1)
         alive = np.flatnonzero(np.isfinite(objectives[:, 0]))
-        self._drawn, self._waiting, self._told = False, [], {}
+        self._round.end()
         self.generation += 1
         if not len(alive):
-            self._brood.select(np.arange(k), None)
             raise EvaluationFailed(f"all {self.population} candidates of generation {self.generation - 1} failed")
         feasible = alive[violation[alive] == 0]
-        top = None
         if len(feasible):
             place = int(feasible[np.lexsort(-objectives[feasible].T[::-1])[0]])
             row = tuple(objectives[place].tolist())
             if self._champion is None or row > self._champion[1]:
-                self._champion, top = (first + place, row), k + place
+                self._champion = (first + place, row)
+                self._herd.remember(place)
         together = np.concatenate([self._objectives, objectives[alive]]) if k else objectives[alive]
         broken = np.concatenate([self._violation, violation[alive]])
         chosen = self._survivors(together, broken, constrained_ranks(together, broken), rng)
-        places = np.concatenate([np.arange(k), k + alive])[chosen]
         self._ids = np.concatenate([self._ids, first + alive])[chosen]
         self._objectives, self._violation = together[chosen], broken[chosen]
-        self._brood.select(places, top)
+        self._herd.pool(alive)
+        self._herd.keep(chosen)
 
 
 def paired_tournament(
@@ -330,7 +358,3 @@ def paired_tournament(
     verdict = better(places[:, 0], places[:, 1])
     coin = rng.random(n) < 0.5
     return np.where((verdict > 0) | ((verdict == 0) & coin), places[:, 0], places[:, 1])
-
-
-def _itself(value: Any) -> Hashable:
-    return cast("Hashable", value)

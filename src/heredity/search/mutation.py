@@ -89,14 +89,18 @@ class Polynomial(Mutation):
         """Mutants [n, dim], inside the bounds."""
         row, column = _chosen(x, 1 / x.shape[1] if self.rate is None else self.rate, rng)
         at = x[row, column].astype(np.float64)
-        reach = box.scale[column] / 0.6
-        bounded = np.isfinite(box.low[column]) & np.isfinite(box.high[column])
-        low, high = np.where(bounded, box.low[column], at - reach), np.where(bounded, box.high[column], at + reach)
+        low, high = box.low[column], box.high[column]
+        span = high - low
+        if not box.bounded:
+            free = ~np.isfinite(span)
+            span = np.where(free, box.scale[column] / 0.3, span)
+            low, high = np.where(free, at - span / 2, low), np.where(free, at + span / 2, high)
         u, power = rng.random(len(row)), self.eta + 1
-        down, up = 1 - (at - low) / (high - low), 1 - (high - at) / (high - low)
-        left = (2 * u + (1 - 2 * u) * down**power) ** (1 / power) - 1
-        right = 1 - (2 - 2 * u + (2 * u - 1) * up**power) ** (1 / power)
-        moved = np.clip(at + np.where(u < 0.5, left, right) * (high - low), low, high)
+        down = u < 0.5
+        room = np.where(down, at - low, high - at) / span
+        share = 2 * np.where(down, u, 1 - u)
+        step = (1 - (share + (1 - share) * (1 - room) ** power) ** (1 / power)) * span
+        moved = np.clip(at + np.where(down, -step, step), low, high)
         mutant = x.copy()
         mutant[row, column] = moved.astype(x.dtype)
         return mutant
@@ -159,5 +163,5 @@ def _chosen(x: Array, rate: float, rng: np.random.Generator) -> tuple[NDArray[np
 
 
 def _check_rate(rate: float | None) -> None:
-    if rate is not None and not 0 < rate <= 1:
-        raise ValueError(f"rate must lie in (0, 1], got {rate}")
+    if rate is not None and not 0 <= rate <= 1:
+        raise ValueError(f"rate must lie in [0, 1], got {rate}")

@@ -15,7 +15,6 @@ from numpy.typing import DTypeLike
 from heredity.search.base import Example
 from heredity.search.box import Box, Vectors
 from heredity.search.generations import Array, Vector, VectorSearcher
-from heredity.search.migration import best_places, replace_worst
 
 Neighbours: TypeAlias = Literal["all", "ring"]
 CHI = 0.7298  # Clerc & Kennedy: 2 / |2 − φ − √(φ² − 4φ)| with φ = 4.1
@@ -78,20 +77,8 @@ class PSO(VectorSearcher):
         self._worth: Vector = np.empty(0)  # of each particle's best place
         self._way: Array = none.copy()  # velocities of the present generation
 
-    def receive(self, values: Array, fitness: Vector) -> None:
-        """Take in known vectors [n, dim] with fitness [n], each as the best of a particle that knows worse.
-
-        Raises:
-            ValueError: a generation is out; its draws depend on who lives.
-        """
-        if self._begun:
-            raise ValueError("a generation is out: migrants are received between generations")
-        replace_worst(self._top, self._worth, values, fitness)
-
-    def emigrants(self, n: int) -> tuple[Array, Vector]:
-        """Copies of the best `n`, best first, with their fitness."""
-        best = best_places(self._worth, n)
-        return self._top[best], self._worth[best]
+    def _living(self) -> tuple[Array, Vector]:
+        return self._top, self._worth
 
     def _draw(self, rng: np.random.Generator) -> Array:
         n = self.population

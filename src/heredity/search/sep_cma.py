@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from heredity.search.box import Vectors, as_box
 from heredity.search.cma_es import CONDITION, Rates
 from heredity.search.generations import Array, Vector, VectorSearcher
+from heredity.search.migration import clipped
 from heredity.search.noise import around, weighted_squares, weighted_sum
 
 STEP = 1e-25, 1e25  # far from the limits of float32
@@ -71,6 +72,9 @@ class SepCMA(VectorSearcher):
     def _draw(self, rng: np.random.Generator) -> Array:
         self._z = self._normal(rng, (self.population, self.dim), self._z)
         return around(self._mean, self.sigma, self._z)
+
+    def _inject(self, x: Array, places: slice) -> None:
+        self._z[places] = clipped((x - self._mean) / self.sigma)
 
     def _learn(self, x: Array, fitness: Vector) -> None:
         r = self.rates

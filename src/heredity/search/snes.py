@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from heredity.search.box import Vectors, as_box
 from heredity.search.generations import Array, Vector, VectorSearcher
+from heredity.search.migration import clipped
 from heredity.search.noise import around, weighted_squares, weighted_sum
 from heredity.search.shaping import nes_utilities
 
@@ -64,6 +65,9 @@ class SNES(VectorSearcher):
     def _draw(self, rng: np.random.Generator) -> Array:
         self._noise = self._normal(rng, (self.population, self.dim), self._noise)
         return around(self._mean, self._sigma, self._noise)
+
+    def _inject(self, x: Array, places: slice) -> None:
+        self._noise[places] = clipped((x - self._mean) / self._sigma)
 
     def _learn(self, x: Array, fitness: Vector) -> None:
         weights = np.empty(self.population, self.dtype)

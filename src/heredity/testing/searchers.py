@@ -31,6 +31,7 @@ from heredity.search.base import Candidate, Example, Searcher
 
 Check = Callable[[], None]
 ABOVE = ("operators", "probes")  # these modules wrap parts for the lab and hold no searchers
+BROKEN = (float("nan"), float("inf"), float("-inf"))
 ROUNDS = 6  # where a law needs only a few
 
 
@@ -161,36 +162,45 @@ def _outcomes(example: Example[Any]) -> None:
         candidates = numbers.ask()
         numbers.tell(candidates, [example.fitness(c.value) for c in candidates])
         candidates = outcomes.ask()
-        outcomes.tell(candidates, [_ok(example.fitness(c.value)) for c in candidates])
+        outcomes.tell(candidates, [_ok(example, example.fitness(c.value)) for c in candidates])
     assert plain(numbers.best) == plain(outcomes.best)
 
 
-def _ok(fitness: Any) -> Ok:
-    values = [fitness] if isinstance(fitness, float) else list(fitness)
-    return Ok({f"v{k}": float(value) for k, value in enumerate(values)})
+def _ok(example: Example[Any], told: Any) -> Ok:
+    numbers = _numbers(told)
+    return Ok(dict(zip(example.names or [f"v{k}" for k in range(len(numbers))], numbers, strict=True)))
+
+
+def _numbers(told: Any) -> list[float]:
+    """The numbers that were told, one after another."""
+    return [float(told)] if isinstance(told, (int, float)) else [number for part in told for number in _numbers(part)]
+
+
+def _filled(told: Any, number: float) -> Any:
+    """What was told, with all its numbers replaced."""
+    return number if isinstance(told, (int, float)) else tuple(_filled(part, number) for part in told)
 
 
 def _failures(example: Example[Any]) -> None:
     searcher = example.make(0)
     worth: dict[int, Any] = {}
-    for number in range(ROUNDS):
+    for turn in range(ROUNDS):
         candidates = searcher.ask()
         told: list[Any] = []
         for place, candidate in enumerate(candidates):
             # One candidate in three fails, in each way there is; single candidates fail every third round.
-            fails = (place + number) % 3 == 0 if len(candidates) > 1 else number % 3 == 2
+            fails = (place + turn) % 3 == 0 if len(candidates) > 1 else turn % 3 == 2
             value = example.fitness(candidate.value)
             worth[candidate.id] = None if fails else value
-            bad: list[Any] = [Failed("broken"), float("nan"), float("inf"), float("-inf")]
-            if not isinstance(value, float):
-                bad = [Failed("broken"), *[[b] * len(value) for b in (float("nan"), float("inf"))]]
-            told.append(bad[(place // 3 + number) % len(bad)] if fails else value)
+            bad = [Failed("broken"), *(_filled(value, number) for number in BROKEN)]
+            told.append(bad[(place // 3 + turn) % len(bad)] if fails else value)
         with contextlib.suppress(EvaluationFailed):  # a round may hold a single candidate
             searcher.tell(candidates, told)
         if searcher.best is not None:
             candidate, value = searcher.best
-            assert worth[candidate.id] is not None
-            assert plain(worth[candidate.id]) == plain(value) or not isinstance(value, float)
+            told_worth = worth[candidate.id]
+            assert told_worth is not None
+            assert plain(told_worth if example.worth is None else example.worth(told_worth)) == plain(value)
 
 
 def _all_failed(example: Example[Any]) -> None:

@@ -28,7 +28,9 @@ QUIET_SECONDS = 10.0  # between lines of progress where there is no terminal
 def evolve_command(
     recipe: Annotated[
         Path | None,
-        typer.Argument(help="A recipe (YAML); without one, the built-in demo on digits.", show_default=False),
+        typer.Argument(
+            help="A recipe (YAML), or a built-in one's name; without one, the demo on digits.", show_default=False
+        ),
     ] = None,
     *,
     lab: Annotated[Path, typer.Option("--lab", envvar="HEREDITY_LAB", help="The lab's folder; made when new.")] = Path(
@@ -43,15 +45,20 @@ def evolve_command(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key, e.g. --set population.generations=3; repeatable.")
     ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the built-in recipes, then stop.")] = False,
+    copy: Annotated[
+        Path | None, typer.Option(help="Write a built-in recipe and its files to this folder, then stop.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, then stop.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Evolve a population of models on a task, without a gradient.
+    """Evolve models, hyperparameters, policies, architectures, functions or code.
 
-    Founders are merged, crossed, mutated and selected by their score on a few
-    labelled examples; then the best mixture is refined layer by layer. Every
-    child is recorded: a run that is stopped goes on where it was, and the lab
-    knows how the winner came to be. A recipe, maths.yaml:
+    A recipe says what. Founders and a task: models are merged, crossed, mutated
+    and selected by their score on a few labelled examples; then the best mixture
+    is refined layer by layer. A section search: any other search, by its kind.
+    Every child is recorded: a run that is stopped goes on where it was, and the
+    lab knows how the winner came to be. A recipe, maths.yaml:
 
     \b
         founders: [./chat, ./code, ./maths]   # folders, hub names, or adapters
@@ -60,36 +67,65 @@ def evolve_command(
 
     \b
         heredity evolve                        the demo: eight experts on digits
+        heredity evolve --list                 built-in recipes, one of each kind
         heredity evolve maths.yaml --dry-run   what would run, and how much
         heredity evolve maths.yaml             run it
     """
-    from heredity.recipes.loading import builtin_recipe, load_recipe
+    if list_:
+        from heredity.cli.builtin_recipes import list_recipes
 
-    path = recipe or builtin_recipe()
-    loaded = load_recipe(path, _changes(set_ or []))
+        list_recipes(as_json=as_json)
+        return
+    if copy is not None:
+        from heredity.cli.builtin_recipes import copy_recipe
+
+        copy_recipe(recipe, copy)
+        return
+    from heredity.recipes.loading import builtin_recipe, changes_of, find_recipe, load_any
+    from heredity.recipes.schema import Recipe
+
+    path = find_recipe(recipe) if recipe else builtin_recipe()
+    loaded = load_any(path, changes_of(set_ or []))
     folder = path.parent
     if dry_run:
-        from heredity.recipes.planning import plan
+        if isinstance(loaded, Recipe):
+            from heredity.recipes.planning import plan
 
-        _describe(plan(loaded, folder), path, as_json)
+            _describe(plan(loaded, folder), path, as_json)
+        else:
+            from heredity.cli.searched import describe_search
+
+            describe_search(loaded, folder, recipe or path, as_json=as_json)
         return
     if export is not None and export.is_dir() and any(export.iterdir()):
         raise RecipeError(f"--export {export} already holds files; choose another folder")
-    again = _again(recipe, lab)
+    again = _again(recipe, lab, set_ or [])
     from heredity.lab import Lab
-    from heredity.recipes.evolution import evolve
 
     started = time.perf_counter()
     with Lab(lab, executor or loaded.executor) as opened:
         known = len(opened)
         try:
             with _progress(sys.stderr.isatty(), quiet=as_json) as report:
-                found = evolve(loaded, opened, folder=folder, report=report)
+                if isinstance(loaded, Recipe):
+                    from heredity.recipes.evolution import evolve
+
+                    found = evolve(loaded, opened, folder=folder, report=report)
+                else:
+                    from heredity.recipes.searching import run_search
+
+                    searched = run_search(loaded, opened, folder=folder, report=report)
         except KeyboardInterrupt:
             opened.index.refresh()
             typer.echo(f"\nstopped; {plural(len(opened), 'birth')} recorded in {lab}. Go on with:\n  {again}", err=True)
             raise typer.Exit(130) from None
         seconds = time.perf_counter() - started
+        if not isinstance(loaded, Recipe):
+            from heredity.cli.searched import finish_search
+
+            births = len(opened) - known
+            finish_search(searched, loaded, lab=lab, export=export, seconds=seconds, births=births, as_json=as_json)
+            return
         if export is not None:
             from heredity.lab.huggingface import export_model
 
@@ -98,24 +134,9 @@ def evolve_command(
         report_found(found, lab=lab, export=export, seconds=seconds, births=len(opened) - known)
 
 
-def _changes(assignments: list[str]) -> dict[str, Any]:
-    """`a.b=value` assignments, values read as YAML."""
-    import yaml
-
-    changes = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError(f"--set {assignment!r}: write key=value, e.g. population.generations=3")
-        try:
-            changes[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise RecipeError(f"--set {key}: {text!r} is no YAML value") from None
-    return changes
-
-
-def _again(recipe: Path | None, lab: Path) -> str:
-    return shlex.join(["heredity", "evolve", *([str(recipe)] if recipe else []), "--lab", str(lab)])
+def _again(recipe: Path | None, lab: Path, changes: list[str]) -> str:
+    changed = [part for change in changes for part in ("--set", change)]
+    return shlex.join(["heredity", "evolve", *([str(recipe)] if recipe else []), "--lab", str(lab), *changed])
 
 
 @contextlib.contextmanager
@@ -137,7 +158,7 @@ def _lines() -> Report:
         now = time.monotonic()
         if done >= total or now - last.get(stage, float("-inf")) > QUIET_SECONDS:
             last[stage] = now
-            typer.echo(f"{stage} {done}/{total}{'' if best is None else f', best fitness {best:.4f}'}", err=True)
+            typer.echo(f"{stage} {done}/{total}{'' if best is None else f', best {best:.4f}'}", err=True)
 
     return report
 

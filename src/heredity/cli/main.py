@@ -149,7 +149,7 @@ def _say(*lines: str) -> None:
     from heredity.cli.console import safe
 
     sys.stdout.flush()
-    for place, line in enumerate(lines):
+    for place, line in enumerate("\n".join(lines).split("\n")):
         typer.echo(f"{'heredity:' if place == 0 else '         '} {safe(line)}", err=True)
 
 

@@ -6,18 +6,60 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from heredity.errors import RecipeError
 from heredity.recipes.schema import Recipe
+from heredity.recipes.search_schema import SearchRecipe
+
+R = TypeVar("R", Recipe, SearchRecipe)
+DEMO = "two_shifts"
 
 
-def builtin_recipe() -> Path:
-    """The demo's recipe file."""
-    return Path(str(resources.files("heredity.recipes") / "two_shifts.yaml"))
+def builtin_recipes() -> dict[str, Path]:
+    """The recipe files that come with Heredity, by name."""
+    folder = Path(str(resources.files("heredity.recipes")))
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def builtin_recipe(name: str = DEMO) -> Path:
+    """A recipe file that comes with Heredity, by default the demo's."""
+    return builtin_recipes()[name]
+
+
+def find_recipe(path: Path) -> Path:
+    """The file, or where there is none the built-in recipe of that name.
+
+    Raises:
+        RecipeError: a bare name that is neither.
+    """
+    if path.exists() or path.suffix or len(path.parts) != 1:
+        return path
+    known = builtin_recipes()
+    name = path.name.replace("-", "_")
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"built in are {', '.join(known)}"
+    raise RecipeError(f"{path} is no file and no built-in recipe; {hint}")
+
+
+def load_any(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe | SearchRecipe:
+    """The validated recipe in a YAML file: with a section `search` a search, otherwise a population of models.
+
+    Args:
+        changes: as in `load_recipe`.
+
+    Raises:
+        RecipeError: as in `load_recipe`.
+    """
+    data, tree = _read(path, changes)
+    if "search" in data:
+        return _validated(SearchRecipe, path, data, tree)
+    return _checked(path, data, tree)
 
 
 def load_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -29,6 +71,16 @@ def load_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     Raises:
         RecipeError: the file is missing, is no YAML, or says something a recipe cannot say.
     """
+    return _checked(path, *_read(path, changes))
+
+
+def _checked(path: Path, data: dict[str, Any], tree: yaml.Node | None) -> Recipe:
+    recipe = _validated(Recipe, path, data, tree)
+    _check_methods(path, recipe)
+    return recipe
+
+
+def _read(path: Path, changes: Mapping[str, Any] | None) -> tuple[dict[str, Any], yaml.Node | None]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -46,15 +98,36 @@ def load_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
         place = f":{mark.line + 1}" if mark is not None else ""
         raise RecipeError(f"{path}{place}: no valid YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(data, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping with the keys founders and task; see heredity evolve --help")
+        keys = "founders and task, or the key search"
+        raise RecipeError(f"{path}: a recipe is a mapping with the keys {keys}; see heredity evolve --help")
     for key, value in (changes or {}).items():
         _set(data, key, value)
+    return data, tree
+
+
+def _validated(root: type[R], path: Path, data: dict[str, Any], tree: yaml.Node | None) -> R:
     try:
-        recipe = Recipe.model_validate(data)
+        return root.model_validate(data)
     except ValidationError as error:
-        raise RecipeError("\n".join(dict.fromkeys(_lines(path, tree, error)))) from None
-    _check_methods(path, recipe)
-    return recipe
+        raise RecipeError("\n".join(dict.fromkeys(_lines(path, tree, error, root, data)))) from None
+
+
+def changes_of(assignments: Sequence[str]) -> dict[str, Any]:
+    """Changes by dotted key from `a.b=value` assignments, whose values are read as YAML.
+
+    Raises:
+        RecipeError: one is no assignment, or no YAML.
+    """
+    changes = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"--set {assignment!r}: write key=value, e.g. population.generations=3")
+        try:
+            changes[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise RecipeError(f"--set {key}: {text!r} is no YAML value") from None
+    return changes
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
@@ -68,15 +141,27 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
     data[last] = value
 
 
-def _lines(path: Path, tree: yaml.Node | None, error: ValidationError) -> Iterator[str]:
+def _lines(
+    path: Path, tree: yaml.Node | None, error: ValidationError, root: type[BaseModel], data: Mapping[str, Any]
+) -> Iterator[str]:
     for problem in error.errors():
-        location = [part for part in problem["loc"] if not _is_branch(part)]
-        yield f"{path}:{_line_of(tree, location)}: {_sentence(location, problem)}"
+        location = _keys(problem["loc"], data, missing=problem["type"] == "missing")
+        yield f"{path}:{_line_of(tree, location)}: {_sentence(location, problem, root, data)}"
 
 
-def _is_branch(part: int | str) -> bool:
-    """Whether a location part is the name of a union's branch rather than a key."""
-    return isinstance(part, str) and ("[" in part or part in ("str", "float", "int", "tuple"))
+def _keys(location: Sequence[int | str], data: Any, *, missing: bool) -> list[int | str]:
+    """The keys in a location, without the names of a union's branches, which no file says."""
+    kept: list[int | str] = []
+    for place, part in enumerate(location):
+        if kept == ["search"] and place == 1 and isinstance(data, Mapping) and data.get("kind") == part:
+            continue  # may be a key, too
+        listed = isinstance(part, int) and isinstance(data, (list, tuple)) and part < len(data)
+        if listed or (isinstance(data, Mapping) and part in data):
+            data = data[part]
+        elif not (missing and place == len(location) - 1):
+            continue
+        kept.append(part)
+    return kept
 
 
 def _line_of(node: yaml.Node | None, location: Sequence[int | str]) -> int:
@@ -96,11 +181,11 @@ def _line_of(node: yaml.Node | None, location: Sequence[int | str]) -> int:
     return line
 
 
-def _sentence(location: Sequence[int | str], problem: Any) -> str:
+def _sentence(location: Sequence[int | str], problem: Any, root: type[BaseModel], data: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in location)
     kind, given = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        known = list(_section_at(location[:-1]).model_fields)
+        known = list(_section_at(root, location[:-1], data).model_fields)
         near = difflib.get_close_matches(str(location[-1]), known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key {key!r}; {hint}"
@@ -108,16 +193,35 @@ def _sentence(location: Sequence[int | str], problem: Any) -> str:
         return f"the key {key!r} is missing"
     if kind == "value_error":
         return f"{key + ': ' if key else ''}{problem['ctx']['error']}"
+    if kind.startswith("union_tag"):
+        known = [
+            str(tag)
+            for section in _sections(SearchRecipe.model_fields["search"].annotation)
+            for tag in _kind_of(section)
+        ]
+        if kind == "union_tag_not_found":
+            return f"the key '{key}.kind' is missing; it is one of {', '.join(known)}"
+        near = difflib.get_close_matches(str(given["kind"]), known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it should be one of {', '.join(known)}"
+        return f"{key}.kind is {given['kind']!r}; {hint}"
     message = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return f"{key} is {given!r}; it should be {message}"
 
 
-def _section_at(location: Sequence[int | str]) -> type[BaseModel]:
-    section: type[BaseModel] = Recipe
+def _section_at(root: type[BaseModel], location: Sequence[int | str], data: Any) -> type[BaseModel]:
+    section = root
     for part in location:
+        data = data[part]
         if isinstance(part, str) and part in section.model_fields:
-            section = next(_sections(section.model_fields[part].annotation), section)
+            found = list(_sections(section.model_fields[part].annotation)) or [section]
+            kind = data.get("kind") if isinstance(data, Mapping) else None
+            section = next((one for one in found if kind in _kind_of(one)), found[0])
     return section
+
+
+def _kind_of(section: type[BaseModel]) -> tuple[Any, ...]:
+    """The values of the key `kind` that mean this section."""
+    return get_args(section.model_fields["kind"].annotation) if "kind" in section.model_fields else ()
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

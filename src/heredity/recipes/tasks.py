@@ -66,36 +66,50 @@ class FunctionFitness(Probe):
         return {name: float(value)}
 
 
-def load_function(target: str, folder: Path) -> tuple[Callable[[Model], Any], str]:
-    """A function named in a recipe, and the hash of the file that holds it.
+def load_function(target: str, folder: Path, key: str = "task.function") -> tuple[Callable[..., Any], str]:
+    """A function named in a recipe under a key, and the hash of the file that holds it.
 
     Raises:
         RecipeError: the file, module or function is not there.
     """
     where, _, name = target.rpartition(":")
     if not where or not name:
-        raise RecipeError(f"task.function is {target!r}; write module:function or file.py:function")
-    module = _module_of(folder / where) if where.endswith(".py") else _import(where)
+        raise RecipeError(f"{key} is {target!r}; write module:function or file.py:function")
+    module = load_module(where, folder, key)
     function = getattr(module, name, None)
     if not callable(function):
         functions = [key for key, item in vars(module).items() if inspect.isfunction(item)]
-        raise RecipeError(f"task.function: {where} has no function {name!r}; it has {', '.join(functions) or 'none'}")
-    return function, hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+        raise RecipeError(f"{key}: {where} has no function {name!r}; it has {', '.join(functions) or 'none'}")
+    return function, source_hash(module)
 
 
-def _import(name: str) -> ModuleType:
+def load_module(where: str, folder: Path, key: str) -> ModuleType:
+    """A module named in a recipe: file.py, or its import path.
+
+    Raises:
+        RecipeError: it is not there, or cannot be imported.
+    """
+    return _module_of(folder / where, key) if where.endswith(".py") else _import(where, key)
+
+
+def source_hash(module: ModuleType) -> str:
+    """SHA-256 of the file of a module."""
+    return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+
+
+def _import(name: str, key: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise RecipeError(f"task.function: cannot import {name!r}: {error}") from error
+        raise RecipeError(f"{key}: cannot import {name!r}: {error}") from error
 
 
-def _module_of(path: Path) -> ModuleType:
+def _module_of(path: Path, key: str) -> ModuleType:
     """A module from a file; read again when the file has changed."""
     try:
         stamp = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise RecipeError(f"task.function: cannot read {path}: {error.strerror}") from error
+        raise RecipeError(f"{key}: cannot read {path}: {error.strerror}") from error
     name = f"heredity_recipe_{path.stem}_{stamp[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -107,7 +121,7 @@ def _module_of(path: Path) -> ModuleType:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise RecipeError(f"task.function: {path} cannot be imported: {type(error).__name__}: {error}") from error
+            raise RecipeError(f"{key}: {path} cannot be imported: {type(error).__name__}: {error}") from error
     return sys.modules[name]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 import time
@@ -47,6 +48,14 @@ def reproduce_command(
     check: Annotated[
         bool, typer.Option("--check", help="Run a few cells of the stored result again and compare.")
     ] = False,
+    lm: Annotated[
+        str | None,
+        typer.Option(
+            "--lm",
+            help="A language model for parts that ask one: folder or name for transformers, or URL#name.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the check of what a paper says, and give the verdict.
@@ -64,6 +73,8 @@ def reproduce_command(
     from heredity.papers.catalogue import find_paper
 
     card = find_paper(paper)
+    if lm is not None:
+        os.environ["HEREDITY_LM"] = lm  # workers inherit it
     if check:
         _check(card, scale, results, as_json)
         return

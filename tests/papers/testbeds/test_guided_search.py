@@ -11,7 +11,8 @@ from heredity.papers.claim import Cell
 from heredity.papers.errors import ClaimError
 from heredity.papers.testbeds import guided_search
 from heredity.papers.testbeds.gene_nets import seed_gene
-from heredity.papers.testbeds.guided_search import CodeClimb, GuidedSearch, area, judged, language_model, trial
+from heredity.papers.testbeds.guided_search import CodeClimb, GuidedSearch, area, judged, trial
+from heredity.papers.testbeds.language_models import language_model
 from heredity.papers.testbeds.rule_editor import RuleEditor
 from heredity.search.code_gene import CodeGene
 
@@ -82,7 +83,7 @@ def test_settings_of_the_arm_are_fields_and_only_the_checked_arm_trains_the_seed
 
 def test_without_a_language_model_its_part_says_that_it_is_not_checked(monkeypatch):
     monkeypatch.delenv("HEREDITY_LM", raising=False)
-    with pytest.raises(ClaimError, match="not checked: set HEREDITY_LM"):
+    with pytest.raises(ClaimError, match="not checked: pass --lm"):
         next(trial(Cell("guided", "language model", 7, {"search": "guided"})))
 
 

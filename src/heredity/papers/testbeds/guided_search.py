@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,16 +19,14 @@ import torch
 from heredity.errors import EvaluationFailed
 from heredity.evaluation.outcome import Failed, Ok
 from heredity.lab import Child, Context, Operator, Parents, Request
-from heredity.language.access import EndpointChat, LocalModel
 from heredity.papers.claim import Cell, Steps, Trial
-from heredity.papers.errors import ClaimError
 from heredity.papers.testbeds.gene_nets import seed_gene
+from heredity.papers.testbeds.language_models import language_model, model_name
 from heredity.papers.testbeds.rule_editor import RuleEditor
 from heredity.search.code_gene import CodeGene
 from heredity.search.code_search import Draft, Scores
 from heredity.search.guided_evolution import GuidedEvolution, run_gene
 from heredity.search.hypervolume import hypervolume
-from heredity.search.prompts import Chat
 from heredity.search.sandbox import Worker
 
 JUDGE = "heredity.papers.testbeds.gene_judge"
@@ -37,7 +34,6 @@ TIMEOUT, MEMORY = 60.0, 1024  # seconds and MB of an evaluation; one takes half 
 RETRAININGS = (1001, 1002, 1003)  # training seeds of the report; a search's own is the cell's seed
 CHECKED = 4  # trainings of the first gene by which a precondition is judged
 WORST = (0.8, -2.0)  # the reference of the hypervolume: accuracy, and −log2 of parameters relative to the first gene
-LM, LM_KEY = "HEREDITY_LM", "HEREDITY_LM_KEY"
 
 
 class CodeClimb(GuidedEvolution):
@@ -156,7 +152,7 @@ class GuidedSearch(Operator):
 def trial(cell: Cell) -> Steps:
     """One search: the arm's settings are the operator's fields; the seed divides the data and draws the search."""
     yield from ()
-    chat = "rules" if cell.world == "rules" else f"lm:{_lm_name()}"
+    chat = "rules" if cell.world == "rules" else f"lm:{model_name()}"
     operator = GuidedSearch(data=cell.seed, chat=chat, **cell.settings)  # type: ignore[arg-type]
     names = ("hypervolume", "seen", "gain", "front", "thoughts", "evaluations", "failures")
     more = ("first_valid", "first_spread", "first_seconds") if operator.checked else ()
@@ -166,31 +162,6 @@ def trial(cell: Cell) -> Steps:
 def area(points: Iterable[Sequence[float]]) -> float:
     """Hypervolume of (accuracy, −log2 of relative parameters) above the reference."""
     return float(hypervolume(np.array([list(point) for point in points], dtype=np.float64), WORST))
-
-
-def language_model() -> Chat:
-    """The model that the environment names.
-
-    Raises:
-        ClaimError: it names none.
-    """
-    where = os.environ.get(LM, "")
-    if not where:
-        raise ClaimError(
-            f"the part of the claim that needs a language model is not checked: set {LM} to a folder or name of a "
-            f'transformers model, or to an endpoint like "http://localhost:8000/v1#its-name" (key in {LM_KEY})'
-        )
-    if where.startswith(("http://", "https://")):
-        url, _, name = where.partition("#")
-        return EndpointChat(url, name or "default", api_key_env=LM_KEY if os.environ.get(LM_KEY) else None)
-    return LocalModel(where)
-
-
-def _lm_name() -> str:
-    where = os.environ.get(LM, "")
-    if not where:
-        language_model()  # says what is missing
-    return where.partition("#")[2] or where.rstrip("/").rpartition("/")[2]
 
 
 _MEMORY: dict[tuple[str, int, int], Ok | Failed] = {}

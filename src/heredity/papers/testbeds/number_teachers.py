@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from heredity.lab import Child, Context, Operator, Parents, Request
 from heredity.papers.claim import Cell, Steps, Trial
-from heredity.papers.errors import ClaimError
+from heredity.papers.testbeds.language_models import language_model, model_name
 from heredity.papers.testbeds.number_search import (
     FLOOR,
     FUNCTIONS,
@@ -41,7 +40,6 @@ from heredity.search.evollm import EvoLLM
 
 PROMPTS = 19  # of a run: after its first generation, its second, …
 SETTINGS = (("2", 2, 0.0), ("noisy", 2, 1.0), ("8", 8, 0.0))  # name, dimensions, noise
-LM, LM_KEY = "HEREDITY_LM", "HEREDITY_LM_KEY"
 Teacher = Literal["momentum", "snes", "none"]
 
 
@@ -246,35 +244,3 @@ def trial(cell: Cell) -> Steps:
     (found,) = yield [Request(searches, tuple(models), seed=first)]
     names = ("regret", *(f"regret_{s[0]}" for s in SETTINGS), *(f"on_{name}" for name in FUNCTIONS), "carts")
     return Trial(Request(SeedsRegret(cell.seed - first), (found,), seed=cell.seed), notes=names)
-
-
-def language_model() -> Any:
-    """The model that the environment names.
-
-    Raises:
-        ClaimError: it names none.
-    """
-    where = os.environ.get(LM, "")
-    if not where:
-        raise ClaimError(
-            f"part B of the claim needs a language model and is not checked: set {LM} to a folder or name of a "
-            f'transformers model, or to an endpoint like "http://localhost:8000/v1#its-name" (key in {LM_KEY})'
-        )
-    from heredity.language.access import EndpointChat, LocalModel
-
-    if where.startswith(("http://", "https://")):
-        url, _, name = where.partition("#")
-        return EndpointChat(url, name or "default", api_key_env=LM_KEY if os.environ.get(LM_KEY) else None)
-    return LocalModel(where)
-
-
-def model_name() -> str:
-    """What the record calls it.
-
-    Raises:
-        ClaimError: none is named.
-    """
-    where = os.environ.get(LM, "")
-    if not where:
-        language_model()  # says what is missing
-    return where.partition("#")[2] or where.rstrip("/").rpartition("/")[2]

@@ -23,6 +23,7 @@ from heredity.errors import (
     HeredityError,
     NotAllowed,
     RebuildMismatch,
+    RecipeError,
     UnknownModel,
     WeightsMissing,
     WorkerLost,
@@ -95,7 +96,9 @@ class CommandGroup(TyperGroup):
         except HeredityError as error:
             if os.environ.get("HEREDITY_DEBUG"):
                 raise
-            _say(str(error), *getattr(error, "__notes__", ()))
+            # A recipe's mistakes are a line each; any other newline came from outside and is escaped.
+            mistakes = str(error).split("\n") if isinstance(error, RecipeError) else [str(error)]
+            _say(*mistakes, *getattr(error, "__notes__", ()))
             hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), None)
             if hint:
                 _say_hint(hint)
@@ -149,7 +152,7 @@ def _say(*lines: str) -> None:
     from heredity.cli.console import safe
 
     sys.stdout.flush()
-    for place, line in enumerate("\n".join(lines).split("\n")):
+    for place, line in enumerate(lines):
         typer.echo(f"{'heredity:' if place == 0 else '         '} {safe(line)}", err=True)
 
 

@@ -31,7 +31,7 @@ CHANGED: dict[str, Any] = {
     "metrics": {**claim().metrics, "more": "one more"},
     "worlds": claim().worlds[:3],
     "preconditions": (),
-    "first_seed": 11,
+    "first_seed": 21,
     "pilots": (Pilot((0, 1, 2), "more"),),
     "level": 0.9,
     "resamples": 1000,
@@ -80,7 +80,7 @@ def test_a_later_field_at_its_default_keeps_the_hash() -> None:
 def test_cells_are_arms_times_worlds_times_seeds_and_more_seeds_contain_fewer() -> None:
     cells = claim().cells("small")
     assert len(cells) == len(claim().arms) * 4 * 5
-    assert {cell.seed for cell in cells} == set(range(10, 15))
+    assert {cell.seed for cell in cells} == set(range(20, 25))
     assert claim().cells("small", seeds=7)[: len(cells)] == cells
     few = claim().cells("small", seeds=1, arms=["genome"])
     assert [cell.arm for cell in few] == ["genome"] * 4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +27,15 @@ ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(autouse=True)
-def _paths(monkeypatch: pytest.MonkeyPatch) -> None:
+def _one_at_a_time() -> Iterator[None]:
+    # "auto" finds any cluster of this machine: no two processes of the suite may run these tests at once.
+    with (Path(tempfile.gettempdir()) / f"heredity-ray-tests-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _paths(monkeypatch: pytest.MonkeyPatch, _one_at_a_time: None) -> None:
     # Workers import `species` as they would a user's own package: from a folder that Python knows.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 

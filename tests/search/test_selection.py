@@ -94,3 +94,7 @@ def test_nonsense_is_refused():
         ranking([0.0, float("inf")])
     with pytest.raises(ValueError, match="at least one member"):
         tournament([1.0], 1, 0, rng=rng())
+
+
+def test_a_range_too_small_to_be_halved_counts_as_equal():
+    assert roulette_probabilities([0.0, 5e-324]).tolist() == [0.5, 0.5]

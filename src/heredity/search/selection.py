@@ -84,12 +84,12 @@ def roulette_probabilities(fitness: Fitness) -> NDArray[np.float64]:
     weights = np.zeros(len(values))
     if len(alive):
         low, high = float(alive.min()), float(alive.max())
-        if low == high:
+        span = high / 2 - low / 2  # halved, so that the range cannot overflow; 0 also between the smallest of numbers
+        if span == 0:
             weights[~failed] = 1.0
         elif low > 0:
             weights[~failed] = alive / high  # divided first, so that the sum cannot overflow
         else:
-            span = high / 2 - low / 2  # halved, so that the range cannot overflow
             weights[~failed] = (alive / 2 - low / 2) / span + 1e-6
     return _normalised(weights, failed)
 

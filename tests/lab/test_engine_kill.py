@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
+from driver import Driver, journal_bytes
 from species import Drift, Norm, Raises
 
 import heredity as hd
@@ -25,22 +21,6 @@ from heredity.search.snes import SNES
 
 BOX = Box(-2.0, 3.0, dim=3)
 EVALUATIONS = 60
-
-# Imports once, then forks a fresh driver for every run: starting one costs milliseconds.
-SERVER = """
-import os, sys
-import heredity as hd
-from test_engine_kill import evolve
-for line in sys.stdin:
-    lab, executor, mode = line.split()
-    child = os.fork()
-    if child == 0:
-        with hd.Lab(lab, executor) as opened:
-            evolve(opened, mode)
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
 
 
 def evolve(lab: hd.Lab, mode: Any, replay: bool | hd.Lab = False) -> hd.Evolved:
@@ -70,44 +50,9 @@ def evolve(lab: hd.Lab, mode: Any, replay: bool | hd.Lab = False) -> hd.Evolved:
     ).run()
 
 
-class Driver:
-    """Runs searches in processes of their own and kills them."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", SERVER]
-        pipe = subprocess.PIPE
-        self.server = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=Path(__file__).parent)
-
-    def line(self) -> int:
-        assert self.server.stdout is not None
-        return int(self.server.stdout.readline())
-
-    def run(self, lab: Path, executor: str, mode: str, ready: Callable[[], bool]) -> bool:
-        """Start a search and kill it when `ready()`; whether it was killed, rather than done."""
-        assert self.server.stdin is not None
-        self.server.stdin.write(f"{lab} {executor} {mode}\n")
-        self.server.stdin.flush()
-        pid = self.line()
-        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-            if ready():
-                os.kill(pid, signal.SIGKILL)
-                break
-        status = self.line()
-        if os.WIFSIGNALED(status):
-            assert os.WTERMSIG(status) == signal.SIGKILL
-            return True
-        assert os.WEXITSTATUS(status) == 0
-        return False
-
-    def close(self) -> None:
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait(timeout=60)
-
-
 @pytest.fixture
 def driver() -> Iterator[Driver]:
-    opened = Driver()
+    opened = Driver("test_engine_kill")
     yield opened
     opened.close()
 
@@ -118,11 +63,8 @@ def moment(lab: Path, rng: random.Random) -> Callable[[], bool]:
         end = time.monotonic() + rng.uniform(0.0, 0.3)
         return lambda: time.monotonic() > end
 
-    def size() -> int:
-        return sum(path.stat().st_size for path in lab.glob("births/*.jsonl"))
-
-    enough = size() + rng.randrange(1, 15_000)
-    return lambda: size() > enough
+    enough = journal_bytes(lab) + rng.randrange(1, 15_000)
+    return lambda: journal_bytes(lab) > enough
 
 
 def order(folder: Path) -> list[Entry]:
@@ -136,7 +78,7 @@ def killed(driver: Driver, folder: Path, executor: str, mode: str, rng: random.R
     """Run until the end, killing at random; how often it was killed."""
     count = 0
     before: list[Entry] = []
-    while driver.run(folder, executor, mode, moment(folder, rng)):
+    while driver.run(folder, executor, mode, ready=moment(folder, rng)):
         count += 1
         if (folder / "births").is_dir():
             now = order(folder)

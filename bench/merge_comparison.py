@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from heredity.merging.dtype_names import torch_dtype
 from heredity.merging.streaming import TensorJob
 
 
@@ -31,12 +32,12 @@ def tied(job: TensorJob) -> Tensor | None:
     trims = getattr(rule, "sparsify", None)
     if trims not in ("magnitude", "magnitude_outliers") or job.base is None or job.params.density is None:
         return None
-    base = job.base.weights.read(job.base.name).to(job.dtype)
+    base = job.base.weights.read(job.base.name).to(torch_dtype(job.dtype))
     found, n = torch.zeros(base.numel(), dtype=torch.bool), base.numel()
     for i, (read, density) in enumerate(zip(job.inputs, job.params.density, strict=True)):
         if density >= 1:
             continue
-        magnitudes = (read.weights.read(read.name).to(job.dtype) - base).abs().float().flatten()
+        magnitudes = (read.weights.read(read.name).to(torch_dtype(job.dtype)) - base).abs().float().flatten()
         kept = int(density * n)
         gamma = job.params.gamma[i] if job.params.gamma and trims == "magnitude_outliers" else 0.0
         outliers = min(int(gamma * n), n - kept)

@@ -17,6 +17,7 @@ import typer
 
 from heredity.cli.console import Out, duration, plural, print_json, safe, size
 from heredity.cli.labs import JsonOption
+from heredity.cli.lazy_import import import_lazily
 from heredity.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -93,12 +94,17 @@ def merge_command(
     from heredity.merging.parent_hashes import ParentHashes
 
     with contextlib.ExitStack() as stack:
-        # Hashing the parents keeps a core busy while the other loads torch.
+        # Hashing the parents keeps a core busy while the other plans and, where it has to, loads torch.
         hashes = None if dry_run else stack.enter_context(ParentHashes(weight_paths(parsed)))
-        with _quick_import():
+        with _uncollected():
+            import_lazily("torch")  # sums of float32 and bfloat16 tensors do without
             from heredity.merging.mergekit_run import open_merge
 
-        merge = stack.enter_context(open_merge(parsed))
+            merge = stack.enter_context(open_merge(parsed))
+            if not (dry_run or merge.plan.sums):
+                import torch
+
+                torch.get_num_threads()  # loads it
         if dry_run:
             _describe(merge, out, as_json)
             return
@@ -149,7 +155,7 @@ def _own_process() -> bool:
 
 
 @contextlib.contextmanager
-def _quick_import() -> Iterator[None]:
+def _uncollected() -> Iterator[None]:
     """Import without garbage collection, and keep what was imported out of it.
 
     Loading torch makes some 170,000 objects that live to the end; walking them while they are made, and once more

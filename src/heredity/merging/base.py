@@ -13,15 +13,17 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import Tensor
 
 from heredity.errors import MergeError, NonFinite
 
-StateDict: TypeAlias = dict[str, Tensor]
-Weights: TypeAlias = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+StateDict: TypeAlias = "dict[str, Tensor]"
+Weights: TypeAlias = "Mapping[str, Tensor]"
 
 
 class Merger(ABC):

@@ -10,13 +10,17 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from heredity.errors import MergeError
 from heredity.merging.safetensors_header import Entry, fill, open_entries, open_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Checkpoint:
@@ -66,24 +70,36 @@ class Checkpoint:
         except KeyError:
             raise MergeError(f"{self.path} has no tensor {name!r}") from None
 
-    def read(self, name: str, *, rows: tuple[int, int] | None = None, raw: Tensor | None = None) -> Tensor:
-        """Read one tensor, or a range of its first axis, into memory of its own.
+    def read(self, name: str, *, rows: tuple[int, int] | None = None, raw: NDArray[np.uint8] | None = None) -> Tensor:
+        """Read one tensor, or a range of its first axis, into memory of its own; see `read_bytes`."""
+        entry = self.entry(name)
+        shape = entry.shape if rows is None else (rows[1] - rows[0], *entry.shape[1:])
+        data = self.read_bytes(name, rows=rows, raw=raw)
+        # torch sees no bytes of another type in an array without any
+        return (
+            torch.from_numpy(data).view(entry.dtype).reshape(shape)
+            if len(data)
+            else torch.empty(shape, dtype=entry.dtype)
+        )
+
+    def read_bytes(
+        self, name: str, *, rows: tuple[int, int] | None = None, raw: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Read the bytes of one tensor, or of a range of its first axis; torch is not needed.
 
         Args:
             name: the tensor's name.
             rows: half-open range of the first axis; default all.
-            raw: uint8 buffer to read into, at least as long as what is read; default a new one.
+            raw: buffer to read into, at least as long as what is read; default a new one.
         """
         entry = self.entry(name)
-        shape, begin, count = entry.shape, entry.offset, entry.nbytes
+        begin, count = entry.offset, entry.nbytes
         if rows is not None:
-            stride = entry.nbytes // max(1, shape[0])
-            shape = (rows[1] - rows[0], *shape[1:])
-            begin, count = entry.offset + rows[0] * stride, shape[0] * stride
-        buffer = torch.empty(count, dtype=torch.uint8) if raw is None or raw.numel() < count else raw[:count]
-        array: Any = buffer.numpy()
-        fill(self._descriptor(entry.file), entry, memoryview(array), begin)
-        return buffer.view(entry.dtype).reshape(shape)
+            stride = entry.nbytes // max(1, entry.shape[0])
+            begin, count = entry.offset + rows[0] * stride, (rows[1] - rows[0]) * stride
+        buffer = np.empty(count, np.uint8) if raw is None or len(raw) < count else raw[:count]
+        fill(self._descriptor(entry.file), entry, buffer.data, begin)
+        return buffer
 
     def _descriptor(self, file: Path) -> int:
         with self._lock:

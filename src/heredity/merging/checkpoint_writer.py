@@ -17,20 +17,14 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from heredity.errors import MergeError
-from heredity.merging.safetensors_header import CODES, MAX_TRANSFER
+from heredity.merging.dtype_names import CODE_OF, item_size, name_of
+from heredity.merging.safetensors_header import MAX_TRANSFER
 
-_CODES: dict[torch.dtype, str] = {getattr(torch, name): code for code, (name, _) in CODES.items()}
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    array: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-    return memoryview(array)
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(slots=True)
@@ -47,7 +41,8 @@ class CheckpointWriter:
 
     Args:
         folder: an existing folder.
-        tensors: name, dtype and shape of every tensor, in the order that decides which shard holds it.
+        tensors: name, dtype (torch's name of it) and shape of every tensor, in the order that decides which shard
+            holds it.
         max_shard_size: bytes of tensors per file; a larger tensor has a file alone.
         metadata: string pairs for every file; `finish` may replace values, but not by longer ones.
 
@@ -58,13 +53,16 @@ class CheckpointWriter:
     def __init__(
         self,
         folder: Path,
-        tensors: Sequence[tuple[str, torch.dtype, tuple[int, ...]]],
+        tensors: Sequence[tuple[str, str, tuple[int, ...]]],
         *,
         max_shard_size: int,
         metadata: Mapping[str, str],
     ) -> None:
         self.folder = folder
         self._specs = {name: (dtype, shape) for name, dtype, shape in tensors}
+        for name, (dtype, _) in self._specs.items():
+            if dtype not in CODE_OF:
+                raise MergeError(f"{name!r} has type {dtype}, which safetensors cannot hold")
         self._offsets: dict[str, tuple[int, int]] = {}  # descriptor, absolute offset
         self._shards = self._split(max_shard_size)
         self.nbytes = sum(shard.payload for shard in self._shards)
@@ -92,7 +90,7 @@ class CheckpointWriter:
 
     def _size(self, name: str) -> int:
         dtype, shape = self._specs[name]
-        return prod(shape) * dtype.itemsize
+        return prod(shape) * item_size(dtype)
 
     def _split(self, limit: int) -> list[_Shard]:
         groups: list[_Shard] = []
@@ -106,7 +104,7 @@ class CheckpointWriter:
             name = "model.safetensors" if len(groups) == 1 else f"model-{number:05d}-of-{len(groups):05d}.safetensors"
             shard.file = self.folder / name
             # Wide types first keeps every tensor aligned, as readers that map the file expect.
-            shard.names.sort(key=lambda key: -self._specs[key][0].itemsize)
+            shard.names.sort(key=lambda key: -item_size(self._specs[key][0]))
         return groups
 
     def _header(self, shard: _Shard, metadata: Mapping[str, str]) -> bytes:
@@ -114,10 +112,8 @@ class CheckpointWriter:
         position = 0
         for name in shard.names:
             dtype, shape = self._specs[name]
-            if dtype not in _CODES:
-                raise MergeError(f"{name!r} has type {dtype}, which safetensors cannot hold")
             end = position + self._size(name)
-            header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [position, end]}
+            header[name] = {"dtype": CODE_OF[dtype], "shape": list(shape), "data_offsets": [position, end]}
             position = end
         text = json.dumps(header, separators=(",", ":")).encode()
         length = max(len(text) + -len(text) % 8, shard.start - 8)
@@ -129,15 +125,20 @@ class CheckpointWriter:
         Raises:
             MergeError: the type or shape is not the announced one, or the disk is full.
         """
+        import torch
+
         dtype, shape = self._specs[name]
-        if tensor.dtype != dtype or (tensor.shape[1:] if shape else tensor.shape) != shape[1:]:
-            raise MergeError(
-                f"{name!r} was announced as {dtype} {shape} and came as {tensor.dtype} {tuple(tensor.shape)}"
-            )
+        came = name_of(tensor.dtype)
+        if came != dtype or (tensor.shape[1:] if shape else tensor.shape) != shape[1:]:
+            raise MergeError(f"{name!r} was announced as {dtype} {shape} and came as {came} {tuple(tensor.shape)}")
+        array: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        self.write_bytes(name, memoryview(array), row=row)
+
+    def write_bytes(self, name: str, data: memoryview, *, row: int = 0) -> None:
+        """Write the bytes of a tensor of the announced type, or of the rows of it that begin at `row`."""
         descriptor, position = self._offsets[name]
         if row:
-            position += row * (self._size(name) // shape[0])
-        data = _bytes(tensor)
+            position += row * (self._size(name) // self._specs[name][1][0])
         with name_disk_errors(self.folder, self.nbytes):
             done = 0
             while done < len(data):

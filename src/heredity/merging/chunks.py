@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK = 1 << 18  # float32 values: 1 MiB per buffer, so that a merge's buffers stay in the second-level caches
 

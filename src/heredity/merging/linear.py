@@ -36,14 +36,17 @@ class Linear(TensorMethod):
     def keeps_equal(self, params: TensorParams, count: int) -> bool:
         return self.normalize or math.isclose(math.fsum(per_model(params.weight, self.weight, count)), 1.0)
 
-    def _merge(self, job: FlatMerge) -> bool:
-        name, tensors, params, out = job.name, job.tensors, job.params, job.out
-        weights = per_model(params.weight, self.weight, len(tensors))
+    def terms(self, name: str, params: TensorParams, count: int) -> tuple[tuple[float, ...], float]:
+        """The weights that `count` models have in the sum, and what these add up to."""
+        weights = per_model(params.weight, self.weight, count)
         whole = math.fsum(weights)
         if self.normalize:
-            weights = normalized(weights, name)
-        if self.normalize or math.isclose(whole, 1.0):
-            whole = 1.0
+            return normalized(weights, name), 1.0
+        return weights, 1.0 if math.isclose(whole, 1.0) else whole
+
+    def _merge(self, job: FlatMerge) -> bool:
+        name, tensors, params, out = job.name, job.tensors, job.params, job.out
+        weights, whole = self.terms(name, params, len(tensors))
         heaviest = max(range(len(weights)), key=lambda i: abs(weights[i]))
         reference, total, other = buffers(out, 3)
         finite = True
@@ -57,7 +60,8 @@ class Linear(TensorMethod):
                 torch.mul(anchor, whole, out=acc)
             for i, (weight, tensor) in enumerate(zip(weights, tensors, strict=True)):
                 if i != heaviest:
-                    acc.add_(spare.copy_(tensor[start:stop]).sub_(anchor), alpha=weight)
+                    # Two roundings, not one by a fused multiply-add: numpy has no such thing (`array_sums`).
+                    acc.add_(spare.copy_(tensor[start:stop]).sub_(anchor).mul_(weight))
             finite = store(acc, out[start:stop]) and finite
         return finite
 
@@ -71,9 +75,14 @@ class Passthrough(TensorMethod):
     def keeps_equal(self, params: TensorParams, count: int) -> bool:
         return params.weight is None or params.weight[0] == 1.0
 
+    def terms(self, name: str, params: TensorParams, count: int) -> tuple[tuple[float, ...], float]:
+        """As of `Linear`: the one weight, twice."""
+        weights = per_model(params.weight, 1.0, count)
+        return weights, weights[0]
+
     def _merge(self, job: FlatMerge) -> bool:
-        tensors, params, out = job.tensors, job.params, job.out
-        factor = per_model(params.weight, 1.0, 1)[0]
+        name, tensors, params, out = job.name, job.tensors, job.params, job.out
+        _, factor = self.terms(name, params, len(tensors))
         (buffer,) = buffers(out, 1)
         finite = True
         for start, stop in chunk_spans(out.numel()):

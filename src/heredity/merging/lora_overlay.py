@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from heredity.errors import MergeError
 from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.chunks import work_dtype
 from heredity.merging.safetensors_header import Entry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PREFIX = "base_model.model."
 _PAIR = re.compile(r"(.*)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.weight)?")
@@ -104,7 +108,7 @@ class LoraWeights:
                 break
         return float(alpha) / (math.sqrt(rank) if self._config.get("use_rslora") else rank)
 
-    def read(self, name: str, *, raw: Tensor | None = None) -> Tensor:
+    def read(self, name: str, *, raw: NDArray[np.uint8] | None = None) -> Tensor:
         """Read one tensor with its update; in the model's own dtype."""
         if name in self._whole:
             return self.adapter.read(self._whole[name]).to(self.entries[name].dtype)

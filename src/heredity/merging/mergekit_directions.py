@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from heredity.merging.chunks import CHUNK, chunk_spans
 from heredity.merging.methods import FlatMerge, TensorMethod, per_model
 from heredity.merging.model_stock import NO_ANGLE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NO_NORM = 1e-7  # norms below this are raised to it
 PARALLEL = 1e-16  # 1 − cos² up to this is interpolated linearly

@@ -8,18 +8,16 @@ Source: mergekit 0.1 (README, "Merge Configuration"; docs, "Merge Methods").
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from heredity.errors import MergeError, RecipeError
 from heredity.merging.checkpoint import Checkpoint
+from heredity.merging.dtype_names import is_floating, item_size, promoted
 from heredity.merging.lora_overlay import LoraWeights
 from heredity.merging.mergekit_methods import Rule, rule_for
 from heredity.merging.mergekit_schema import MergeConfig, ModelRef, Parameters, Scalar, Slice, Source, evaluate
@@ -29,6 +27,9 @@ from heredity.merging.safetensors_header import Entry
 from heredity.merging.streaming import Read, TensorJob
 from heredity.merging.task_vector import GeneralizedTaskArithmetic
 from heredity.merging.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LAYER = re.compile(r"\.(\d+)\.")
 _BEFORE_LAYERS = re.compile(r"embed(?!_out)|wte|wpe")
@@ -100,6 +101,11 @@ class Plan:
             for read in [*job.inputs, *([job.base] if job.base else [])]:
                 sizes += entries[id(read.weights)][read.name].nbytes
         return sizes
+
+    @property
+    def sums(self) -> bool:
+        """Whether every job is a sum that numpy makes, so that torch is not needed."""
+        return all(job.sums for job in self.jobs)
 
     @property
     def write_bytes(self) -> int:
@@ -275,18 +281,14 @@ class _Planner:
             prepare = _Moved(self.vocabulary, tuple(order))
         else:
             self.check_shapes(name, entries)
-        floating = lead.dtype.is_floating_point
-        narrow = [
-            entry.dtype for entry in entries.values() if entry.dtype.is_floating_point and entry.dtype.itemsize == 1
-        ]
+        dtype = lead.dtype_name
+        floating, stored = is_floating(dtype), [entry.dtype_name for entry in entries.values()]
+        narrow = [name for name in stored if is_floating(name) and item_size(name) == 1]
         if narrow and floating and not self.config.dtype:
             raise MergeError(f"{name!r} is stored as {narrow[0]}; say dtype: bfloat16 to merge such weights")
-        dtype = lead.dtype
-        if floating and self.config.dtype:
-            dtype = _named_dtype(self.config.dtype)
-        elif floating:
-            dtype = functools.reduce(torch.promote_types, [entry.dtype for entry in entries.values()])
-        out_dtype = _named_dtype(self.config.out_dtype) if self.config.out_dtype and floating else dtype
+        if floating:
+            dtype = self.config.dtype or promoted(stored)
+        out_dtype = self.config.out_dtype if self.config.out_dtype and floating else dtype
         self.output.jobs.append(
             TensorJob(
                 name=name,
@@ -298,7 +300,10 @@ class _Planner:
                 dtype=dtype,
                 out_dtype=out_dtype,
                 prepare=prepare,
-                input_bytes=prod(shape) * max(dtype.itemsize, lead.dtype.itemsize) * len(order) * (2 if prepare else 1),
+                input_bytes=prod(shape)
+                * max(item_size(dtype), item_size(lead.dtype_name))
+                * len(order)
+                * (2 if prepare else 1),
             )
         )
 
@@ -328,7 +333,7 @@ class _Moved:
     vocabulary: Vocabulary
     order: tuple[ModelRef, ...]
 
-    def __call__(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    def __call__(self, tensors: list[Tensor]) -> list[Tensor]:
         moved = self.vocabulary.move(dict(zip(self.order, tensors, strict=True)))
         return [moved[ref] for ref in self.order]
 
@@ -350,8 +355,3 @@ def vocabulary_rows(parent: Parent) -> int | None:
     """Rows of a model's embeddings."""
     name = next((name for name in parent.entries if _TIED.search(name)), None)
     return parent.entries[name].shape[0] if name else None
-
-
-def _named_dtype(name: str) -> torch.dtype:
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype

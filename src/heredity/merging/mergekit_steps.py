@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from heredity.merging.chunks import all_finite, buffers, chunk_spans
 from heredity.merging.mergekit_directions import SteppedModelStock, SteppedNuSlerp, narrow_finite
@@ -27,14 +26,17 @@ from heredity.merging.slerp import Slerp
 from heredity.merging.sparsify import Delta, Mask, aligned_chunk, mask_for, row_length
 from heredity.merging.task_vector import GeneralizedTaskArithmetic, elect, kept_weights
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def in_steps(method: TensorMethod | None, dtype: torch.dtype) -> TensorMethod | None:
-    """The method as mergekit computes it for inputs of that dtype.
+
+def in_steps(method: TensorMethod | None, dtype: str) -> TensorMethod | None:
+    """The method as mergekit computes it for inputs of that dtype (torch's name of it).
 
     Linear merges and SLERP are float32 arithmetic in mergekit too, and float32 inputs need no rounding: those are
     returned as they are.
     """
-    if dtype not in (torch.bfloat16, torch.float16):
+    if dtype not in ("bfloat16", "float16"):
         return method
     if isinstance(method, GeneralizedTaskArithmetic):
         return SteppedTaskArithmetic(method)

@@ -22,13 +22,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from heredity.errors import MergeError, NonFinite
 from heredity.merging.base import check_finite, same_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class TensorMethod(ABC):
         """
         params = params or TensorParams()
         labels = list(models or (f"model {i}" for i in range(len(tensors))))
-        self.check_count(len(tensors), base is not None)
+        self.check(name, params, len(tensors), has_base=base is not None)
         tensors = [tensor.detach() for tensor in tensors]
         base = base.detach() if base is not None and (self.takes_base or self.needs_base) else None
         first = tensors[0]
@@ -125,7 +127,6 @@ class TensorMethod(ABC):
                     f"{name!r} differs: {labels[0]} has {tuple(first.shape)} {first.dtype}, "
                     f"{label} has {tuple(other.shape)} {other.dtype}"
                 )
-        self._check_params(name, params, len(tensors))
         if out is None:
             out = torch.empty_like(first, memory_format=torch.contiguous_format)
         elif out.shape != first.shape or out.dtype != first.dtype or not out.is_contiguous():
@@ -171,7 +172,9 @@ class TensorMethod(ABC):
         if self.needs_base and not has_base:
             raise MergeError(f"{method_name(self)} works on differences from a common ancestor: pass base=")
 
-    def _check_params(self, name: str, params: TensorParams, count: int) -> None:
+    def check(self, name: str, params: TensorParams, count: int, *, has_base: bool) -> None:
+        """Raise `MergeError` when the method cannot merge that many models with these numbers."""
+        self.check_count(count, has_base)
         if params.t is not None and "t" not in self.takes:
             raise MergeError(f"{method_name(self)} takes no t; it takes {', '.join(self.takes)}")
         for field in ("weight", "density", "gamma", "epsilon"):

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from heredity.merging.chunks import CHUNK, buffers, chunk_spans, store
 from heredity.merging.methods import FlatMerge, TensorMethod
 from heredity.merging.sparsify import row_length
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NO_ANGLE = 1e-6  # denominators below this: the offsets cancel, and the base is the better estimate
 

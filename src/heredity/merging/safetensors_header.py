@@ -15,29 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heredity.errors import MergeError
+from heredity.merging.dtype_names import CODES, torch_dtype
 
 if TYPE_CHECKING:
     import torch
 
-# The format's codes: torch's name of the type, and bytes per element.
-CODES: dict[str, tuple[str, int]] = {
-    "F64": ("float64", 8),
-    "F32": ("float32", 4),
-    "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2),
-    "F8_E4M3": ("float8_e4m3fn", 1),
-    "F8_E5M2": ("float8_e5m2", 1),
-    "I64": ("int64", 8),
-    "I32": ("int32", 4),
-    "I16": ("int16", 2),
-    "I8": ("int8", 1),
-    "U64": ("uint64", 8),
-    "U32": ("uint32", 4),
-    "U16": ("uint16", 2),
-    "U8": ("uint8", 1),
-    "BOOL": ("bool", 1),
-    "C64": ("complex64", 8),
-}
 MAX_TRANSFER = 1 << 30  # one system call moves at most 2^31 - 4096 bytes on Linux
 _MAX_HEADER = 100_000_000  # the format's own limit
 
@@ -61,10 +43,7 @@ class Entry:
     @property
     def dtype(self) -> torch.dtype:
         """Its type."""
-        import torch
-
-        dtype: torch.dtype = getattr(torch, self.dtype_name)
-        return dtype
+        return torch_dtype(self.dtype_name)
 
 
 def read_header(file: Path) -> tuple[dict[str, Entry], dict[str, str]]:

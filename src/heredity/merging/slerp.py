@@ -8,16 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, overload
+from typing import TYPE_CHECKING, ClassVar, overload
 
 import torch
-from torch import Tensor
 
 from heredity.errors import MergeError
 from heredity.merging.base import StateDict, Weights
 from heredity.merging.chunks import all_finite, buffers, chunk_spans, store
 from heredity.merging.linear import normalized
 from heredity.merging.methods import FlatMerge, TensorMethod, TensorParams, per_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

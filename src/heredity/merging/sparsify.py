@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from heredity.errors import MergeError
 from heredity.merging.base import tensor_generator
 from heredity.merging.chunks import CHUNK, chunk_spans, work_dtype
 from heredity.merging.threshold import Threshold, largest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Sparsifier = Literal["magnitude", "bernoulli", "magnitude_outliers", "della_magprune"]
 Rescale = Literal["inverse", "l1"]

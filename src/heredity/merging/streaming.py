@@ -3,7 +3,8 @@
 A merge is a list of `TensorJob`s. Worker threads take them in the order of names, each reading its inputs, merging with
 one torch thread and writing the result to its final place, so that reading, arithmetic and writing overlap, and the
 bits of the result do not depend on the number of workers. A gate keeps the inputs and outputs in flight under
-`memory` bytes, or 1.5 times what the largest tensor needs.
+`memory` bytes, or 1.5 times what the largest tensor needs. Sums of float32 and bfloat16 tensors are made by numpy, with
+the same bits as by torch, which then need not be loaded.
 """
 
 from __future__ import annotations
@@ -12,34 +13,40 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from heredity.errors import MergeError, NonFinite
-from heredity.merging import linear
+from heredity.merging import array_sums, linear
 from heredity.merging.base import check_finite
 from heredity.merging.checkpoint import Checkpoint
 from heredity.merging.checkpoint_writer import CheckpointWriter, fresh_folder
+from heredity.merging.dtype_names import item_size, torch_dtype
 from heredity.merging.methods import TensorMethod, TensorParams
 from heredity.merging.parent_hashes import ParentHashes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MEMORY = 300 << 20
 _KEPT_BUFFER = 16 << 20  # larger read buffers are given back to the system after use
 _BLOCK = 8 << 20  # bytes of output after which a tensor is divided, where the method works entry by entry
 _ENTRY_BY_ENTRY = (linear.Linear, linear.Passthrough)
+_LOADING = threading.Lock()
 
 
 class Weights(Protocol):
     """Where a job's tensors are read from: a `Checkpoint`, or one seen through an adapter."""
 
-    def read(self, name: str, *, raw: Tensor | None = None) -> Tensor:
-        """Read one tensor, into `raw` (uint8) where possible."""
+    def read(self, name: str, *, raw: NDArray[np.uint8] | None = None) -> Tensor:
+        """Read one tensor, into `raw` where possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class TensorJob:
         method: how to merge them; None copies the only input.
         params: resolved numbers of the method.
         base: the tensor of the common ancestor.
-        dtype: floating inputs are converted to it before they are merged.
+        dtype: floating inputs are converted to it (torch's name of a type) before they are merged.
         out_dtype: a floating result is converted to it.
         prepare: changes the inputs (base last) before they are merged, such as to another vocabulary.
         input_bytes: bytes that the inputs take as they are merged.
@@ -73,8 +80,8 @@ class TensorJob:
     shape: tuple[int, ...]
     inputs: tuple[Read, ...]
     method: TensorMethod | None
-    dtype: torch.dtype
-    out_dtype: torch.dtype
+    dtype: str
+    out_dtype: str
     input_bytes: int
     params: TensorParams = field(default_factory=TensorParams)
     base: Read | None = None
@@ -89,7 +96,7 @@ class TensorJob:
     @property
     def out_bytes(self) -> int:
         """Bytes of the result."""
-        size = prod(self.shape) * self.out_dtype.itemsize
+        size = prod(self.shape) * item_size(self.out_dtype)
         return size if self.rows is None else size // self.shape[0] * (self.rows[1] - self.rows[0])
 
     def parts(self) -> list[TensorJob]:
@@ -103,8 +110,45 @@ class TensorJob:
         spans = [(start, min(start + step, count)) for start in range(0, count, step)]
         return [replace(self, rows=span, input_bytes=self.input_bytes // count * (span[1] - span[0])) for span in spans]
 
-    def run(self, seed: int, buffers: dict[int, Tensor]) -> Tensor:
-        """Read, merge and convert. `buffers` are this thread's own read buffers, by input."""
+    @property
+    def sums(self) -> bool:
+        """Whether the job is a sum that numpy makes."""
+        plain = self.method is None or isinstance(self.method, _ENTRY_BY_ENTRY)
+        if not plain or self.prepare or self.base or not self.dtype == self.out_dtype in array_sums.DTYPES:
+            return False
+        return all(
+            isinstance(read.weights, Checkpoint) and read.weights.entries[read.name].dtype_name == self.dtype
+            for read in self.inputs
+        )
+
+    def run_into(self, writer: CheckpointWriter, seed: int, buffers: dict[int, NDArray[np.uint8]]) -> None:
+        """Read, merge, convert and write. `buffers` are this thread's own read buffers, by input."""
+        row = self.rows[0] if self.rows else 0
+        if self.sums and (done := self._sum(buffers)) is not None:
+            writer.write_bytes(self.name, done.data, row=row)
+            return
+        with _LOADING:  # where torch is still to be loaded, only one thread may begin to
+            torch.get_num_threads()
+        writer.write(self.name, self.run(seed, buffers), row=row)
+
+    def _sum(self, buffers: dict[int, NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
+        """The bytes of the result, by numpy; None where something is not finite, which torch will then name."""
+        inputs = []
+        for i, read in enumerate(self.inputs):
+            assert isinstance(read.weights, Checkpoint)
+            inputs.append(read.weights.read_bytes(read.name, rows=self.rows, raw=buffers.get(i)))
+        method, first = self.method, inputs[0]
+        if isinstance(method, _ENTRY_BY_ENTRY):
+            method.check(self.name, self.params, len(inputs), has_base=False)
+            if not (method.keeps_equal(self.params, len(inputs)) and array_sums.equal(inputs, self.dtype)):
+                weights, whole = method.terms(self.name, self.params, len(inputs))
+                out = np.empty(len(first), np.uint8)
+                return out if array_sums.weighted_sum(inputs, self.dtype, weights, whole, out) else None
+        return first if array_sums.all_finite(first, self.dtype) else None
+
+    def run(self, seed: int, buffers: dict[int, NDArray[np.uint8]]) -> Tensor:
+        """Read, merge and convert with torch."""
+        dtype, out_dtype = torch_dtype(self.dtype), torch_dtype(self.out_dtype)
         tensors = []
         for i, read in enumerate(self.reads):
             weights, raw = read.weights, buffers.get(i)
@@ -113,19 +157,19 @@ class TensorJob:
             else:
                 tensors.append(weights.read(read.name, raw=raw))
         stored = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
-        tensors = [tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
+        tensors = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
         if self.prepare:
             tensors = self.prepare(tensors)
         base = tensors.pop() if self.base else None
         try:
             merged = self._merge(tensors, base, seed)
         except NonFinite as error:
-            if stored <= {self.dtype}:
+            if stored <= {dtype}:
                 raise
-            raise NonFinite(f"{error}, read as {str(self.dtype).removeprefix('torch.')}") from None
-        if merged.dtype == self.out_dtype or not merged.is_floating_point():
+            raise NonFinite(f"{error}, read as {self.dtype}") from None
+        if merged.dtype == out_dtype or not merged.is_floating_point():
             return merged
-        converted = merged.to(self.out_dtype)
+        converted = merged.to(out_dtype)
         check_finite(converted, self.name, f"the result as {self.out_dtype}")
         return converted
 
@@ -201,14 +245,14 @@ def run_jobs(
     gate, lock = _Gate(parts, memory), threading.Lock()
 
     def work() -> None:
-        buffers: dict[int, Tensor] = {}
+        buffers: dict[int, NDArray[np.uint8]] = {}
         try:
             while (job := gate.take()) is not None:
                 each = job.input_bytes // max(1, len(job.reads))
                 for i in range(len(job.reads)):
-                    if _KEPT_BUFFER >= each > (buffers[i].numel() if i in buffers else 0):
-                        buffers[i] = torch.empty(each, dtype=torch.uint8)
-                writer.write(job.name, job.run(seed, buffers), row=job.rows[0] if job.rows else 0)
+                    if _KEPT_BUFFER >= each > (len(buffers[i]) if i in buffers else 0):
+                        buffers[i] = np.empty(each, np.uint8)
+                job.run_into(writer, seed, buffers)
                 gate.give_back(job)
                 if progress:
                     with lock:
@@ -218,22 +262,30 @@ def run_jobs(
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = max(1, min(threads or cores, len(parts)))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # new threads take over this number; more would also change the order of sums
     workers = [threading.Thread(target=work, name=f"merge-{i}") for i in range(count)]
-    try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    except BaseException as error:  # an interrupt: let the workers end their tensor
-        gate.fail(error)
-        for worker in workers:
-            worker.join()
-    finally:
-        torch.set_num_threads(before)
+    with contextlib.nullcontext() if all(part.sums for part in parts) else _one_torch_thread():
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        except BaseException as error:  # an interrupt: let the workers end their tensor
+            gate.fail(error)
+            for worker in workers:
+                worker.join()
     if gate.error is not None:
         raise gate.error
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """New threads take over this number; more would also change the order of sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def merge_checkpoints(
@@ -293,8 +345,8 @@ def merge_checkpoints(
                     entry.shape,
                     reads,
                     method,
-                    entry.dtype,
-                    entry.dtype,
+                    entry.dtype_name,
+                    entry.dtype_name,
                     entry.nbytes * len(everyone),
                     params(name) if params else TensorParams(),
                     Read(ancestor, name, str(ancestor.entries[name].file)) if ancestor else None,

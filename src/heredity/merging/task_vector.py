@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from heredity.errors import MergeError
 from heredity.merging.base import StateDict, Weights
 from heredity.merging.chunks import all_finite, buffers, chunk_spans, store
 from heredity.merging.methods import FlatMerge, TensorMethod, per_model
 from heredity.merging.sparsify import Delta, Rescale, Sparsifier, aligned_chunk, mask_for, row_length
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Consensus = Literal["sum", "count"]
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from heredity.merging.chunks import CHUNK, chunk_spans
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE = 1 << 14  # entries looked at to find the interval
 SIGMAS = 5.0  # half-width of the interval in standard deviations of the sample's rank

@@ -12,13 +12,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from heredity.errors import RecipeError
 from heredity.merging.mergekit_schema import ModelRef, TokenizerConfig, TokenSource
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The attributes that a plain token added to a fast tokenizer has.
 _PLAIN_TOKEN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}

@@ -369,7 +369,8 @@ def main() -> None:
         **agreed,
         "machine": machine,
         "notes": [
-            "heredity hashes its parents (beginning while torch loads) and syncs its output; mergekit does neither",
+            "heredity hashes its parents beside the merge and syncs its output; mergekit does neither",
+            "for the linear merge heredity does not load torch",
             "heredity_again: the same parents were merged before, and their hashes are remembered; all other runs of "
             "heredity begin with an empty cache",
             "both compute in the dtype asked for, with the same roundings; differences beyond a step are left only "

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,10 @@ from heredity.lab.executors import Executor, Inline, Processes
 from heredity.lab.told import Told
 from heredity.search.base import Candidate, Searcher
 from heredity.search.box import Box
+from heredity.search.deep_ga import DeepGA
 from heredity.search.evolution import RegularizedEvolution
 from heredity.search.random_search import RandomSearch
+from heredity.search.seedchain import SeedChain
 from heredity.search.snes import SNES
 
 BOX = Box(-2.0, 3.0, dim=3)
@@ -527,3 +530,63 @@ def test_the_idle_share_is_what_tasks_leave(lab: hd.Lab) -> None:
     executor.close()
     assert result.idle is not None
     assert 0.5 <= result.idle < 1
+
+
+@dataclass(frozen=True)
+class Noisy(hd.Probe):
+    """A noisy look at a model, which sometimes sees nothing."""
+
+    def measure(self, model: hd.Model, context: hd.Context) -> Mapping[str, float]:
+        noise = float(torch.randn((), generator=context.generator))
+        if noise > 1.2:
+            raise EvaluationFailed("nothing was seen")
+        return {"norm": float(model.weights()["w"].norm()) + noise}
+
+
+def chain_vector(chain: SeedChain) -> np.ndarray:
+    return np.array([chain.root % 97, len(chain.steps), sum(seed for seed, _ in chain.steps) % 89], dtype=np.float64)
+
+
+@pytest.mark.parametrize("mode", ["generational", "steady", "asynchronous"])
+def test_every_candidate_may_be_evaluated_with_a_seed_of_its_own(lab: hd.Lab, mode: Any) -> None:
+    def run(opened: hd.Lab) -> hd.Evolved:
+        searcher = DeepGA(population=6, truncation=2, power=0.1, candidates=2, recheck=4, seed=5)
+        return search(
+            opened,
+            searcher,
+            birth=lambda candidate: hd.Request(Plant(torch.from_numpy(chain_vector(candidate.value)))),
+            probe=Noisy(),
+            mode=mode,
+            in_flight=None if mode == "generational" else 8,
+            evaluations=40,
+            seed=lambda candidate: candidate.id,
+        ).run()
+
+    first = run(lab)
+    looks = Counter(first.births.values())
+    assert max(looks.values()) >= 5  # a first look and four more, of one model
+    model = next(model for model, count in looks.items() if count >= 5)
+    outcomes = [lab.outcome(Noisy(), lab[model], seed=i) for i, born in first.births.items() if born == model]
+    values = [outcome["norm"] for outcome in outcomes if isinstance(outcome, Ok)]
+    assert len(set(values)) == len(values) >= 2  # each a draw of its own
+    made = births(lab)
+    with hd.Lab(lab.path) as again:
+        second = run(again)
+        assert (second.births, second.failures, second.value, second.history) == (
+            first.births,
+            first.failures,
+            first.value,
+            first.history,
+        )
+        assert births(again) == made
+    assert first.failures  # one failed look at a model is not the end of the others
+    assert {first.births[candidate] for candidate in first.failures} & {
+        model for candidate, model in first.births.items() if candidate not in first.failures
+    }
+
+
+def test_a_seed_for_all_is_part_of_what_is_measured(lab: hd.Lab) -> None:
+    values = [
+        search(lab, SEARCHERS["random"](), probe=Noisy(), evaluations=5, seed=seed).run().value for seed in (1, 2)
+    ]
+    assert values[0] != values[1]

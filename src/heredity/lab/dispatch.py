@@ -29,7 +29,10 @@ Answer: TypeAlias = tuple[int, "Model | Exception"]  # the position of what was 
 
 @dataclass
 class Job:
-    """One distinct birth (or set of evaluations of a model) and the positions in the request list that want it."""
+    """One distinct birth (or set of evaluations of a model) and the positions in the request list that want it.
+
+    `seed` is that of the evaluations.
+    """
 
     id: str
     key: str
@@ -40,6 +43,12 @@ class Job:
     positions: list[int] = field(default_factory=list)
     evaluations: tuple[Evaluation, ...] = ()
     attempts: int = 1
+    seed: int = 0
+
+    @property
+    def token(self) -> str:
+        """What has one result: the birth or model, evaluated with this seed."""
+        return f"{self.id}@{self.seed}" if self.seed else self.id
 
     @property
     def lease(self) -> str:
@@ -53,7 +62,7 @@ class Dispatch:
     Args:
         lab: where to look and record.
         probes: evaluations wanted of each child or model.
-        seed: the seed of the evaluations.
+        seed: the seed of the evaluations, where `births` or `evaluations` is given none.
     """
 
     def __init__(self, lab: Lab, probes: Sequence[Probe], seed: int = 0) -> None:
@@ -67,7 +76,7 @@ class Dispatch:
             self.forms[digest(form)] = form
         self.seed = seed
 
-    def births(self, requests: Sequence[Request], first: int = 0) -> list[Job]:
+    def births(self, requests: Sequence[Request], first: int = 0, seed: int | None = None) -> list[Job]:
         """The distinct births behind the requests; their positions count from `first`.
 
         Raises:
@@ -85,7 +94,7 @@ class Dispatch:
             edges = [(role, self._parent(parent)) for role, parent in zip(places, request.parents, strict=False)]
             edges += [(role, self._parent(parent)) for role, parent in sorted(request.roles.items())]
             key = self.lab.birth_key(form, edges, request.seed)
-            job = jobs.setdefault(key, Job(key[:16], key, form, edges, request))
+            job = jobs.setdefault(key, Job(key[:16], key, form, edges, request, seed=self._seed(seed)))
             job.positions.append(position)
         return list(jobs.values())
 
@@ -114,12 +123,16 @@ class Dispatch:
             model = self.lab[model.id]
         return model
 
-    def evaluations(self, models: Sequence[Model | str], first: int = 0) -> list[Job]:
+    def _seed(self, seed: int | None) -> int:
+        seed = self.seed if seed is None else seed
+        check_seed(seed, "measure")
+        return seed
+
+    def evaluations(self, models: Sequence[Model | str], first: int = 0, seed: int | None = None) -> list[Job]:
         """Evaluations of existing models; their positions count from `first`."""
         jobs: dict[str, Job] = {}
-        check_seed(self.seed, "measure")
         for position, model in enumerate(map(self._parent, models), first):
-            job = jobs.setdefault(model.id, Job(model.id, model.key, {}, [], None, model))
+            job = jobs.setdefault(model.id, Job(model.id, model.key, {}, [], None, model, seed=self._seed(seed)))
             job.positions.append(position)
         return list(jobs.values())
 
@@ -138,10 +151,10 @@ class Dispatch:
             raise LabError(f"two births share the id {job.id}; their keys are {record['key']} and {job.key}")
         missing = []
         for probe in self.probes:
-            key = self.lab.evaluation_key(self.digests[id(probe)], job.id, self.seed)
+            key = self.lab.evaluation_key(self.digests[id(probe)], job.id, job.seed)
             known = self.lab.index.measurement(key)
             if known is None or (known.get("crashed") and self.lab.writable):
-                missing.append(Evaluation(key, probe, self.seed))
+                missing.append(Evaluation(key, probe, job.seed))
         job.evaluations = tuple(missing)
         if record is not None and job.model is None:
             self._recalled(job, record)
@@ -195,7 +208,7 @@ class Dispatch:
             operator=request.operator if request else None,
             parents=tuple(spec_of(parent) for _, parent in job.edges) if request else (),
             roles=tuple(role for role, _ in job.edges) if request else (),
-            seed=request.seed if request else self.seed,
+            seed=request.seed if request else job.seed,
             threads=self.lab.threads,
             trust=trust,
             source=source_hash(type(request.operator)) if request else None,

@@ -56,6 +56,8 @@ class Evolution:
         name: what the births are labelled with, and what an asynchronous search's order is recorded under.
         evaluations: how many candidates to tell, failed ones included; None for as many as the searcher proposes.
         also: further values that are told as they are, e.g. descriptors.
+        seed: of the evaluations. Candidate → seed where they are noisy and each should be a draw of its own, such as
+            `lambda candidate: candidate.id`; with one seed for all, the same model is evaluated once and then recalled.
         replay: tell strictly in the recorded order of an asynchronous search, this lab's or another's, and stop at its
             end.
 
@@ -78,12 +80,13 @@ class Evolution:
         name: str = "search",
         evaluations: int | None = 500,
         also: Sequence[str] = (),
+        seed: int | Callable[[Any], int] = 0,
         replay: bool | Lab = False,
     ) -> None:
         self.lab, self.searcher, self.birth = lab, searcher, birth
         self.probes = (probe,) if isinstance(probe, Probe) else tuple(probe)
         self.metrics, self.directions = as_tuple(metric), as_tuple(direction)
-        self.mode, self.name, self.also = mode, name, tuple(also)
+        self.mode, self.name, self.also, self.seed = mode, name, tuple(also), seed
         self.executor, self.replay = executor, replay
         self.report: Callable[[Evolved], None] = _silent
         self._begun = False
@@ -150,6 +153,7 @@ class Evolution:
             "state": fingerprint(self.searcher.state_dict()),
             "probes": list(dispatch.forms),
             "aims": [list(self.metrics), list(self.directions)],
+            **({"seed": self.seed if isinstance(self.seed, int) else "by candidate"} if self.seed else {}),
         }
         search = digest(identity)[:16]
         lease = f"{search}-search"

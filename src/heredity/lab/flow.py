@@ -38,7 +38,7 @@ class Flow:
         self._executor: Executor | None = None
         self._waiting: deque[Job] = deque()
         self._running: dict[str, Job] = {}  # by lease
-        self._open: dict[str, Job] = {}  # by key: waiting or running
+        self._open: dict[tuple[str, int], Job] = {}  # by key and seed of evaluations: waiting or running
         self._blocked = False  # whether some wait for what somebody else runs
         self._ended = 0
         self._busy = 0.0
@@ -78,7 +78,7 @@ class Flow:
         if self.dispatch.done(job):
             assert job.model is not None
             return self.dispatch.answers(job, job.model)
-        same = self._open.setdefault(job.key, job)
+        same = self._open.setdefault((job.key, job.seed), job)
         if same is job:
             self._waiting.append(job)
         else:
@@ -112,7 +112,7 @@ class Flow:
                 job.attempts += 1
                 self.dispatch.submit(job, self.executor)
                 continue
-            del self._running[job.lease], self._open[job.key]
+            del self._running[job.lease], self._open[job.key, job.seed]
             self._ended += 1
             answers += self.dispatch.finish(job, result)
         return answers
@@ -129,7 +129,7 @@ class Flow:
                 self._running[job.lease] = job
             elif self.dispatch.done(job):
                 assert job.model is not None
-                del self._open[job.key]
+                del self._open[job.key, job.seed]
                 answers += self.dispatch.answers(job, job.model)
             else:
                 blocked.append(job)

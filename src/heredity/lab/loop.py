@@ -29,6 +29,7 @@ class _Out:
 
     candidate: Any
     birth: str
+    seed: int  # of its evaluations
 
 
 class Loop:
@@ -58,7 +59,8 @@ class Loop:
         if not isinstance(replay, bool):
             source = Told(replay, self.told.search)
             entries = source.entries
-            self.failures |= {birth: reason for birth, reason in source.failures.items() if birth not in replay}
+            others = source.failures.items()
+            self.failures |= {birth: reason for birth, reason in others if birth.partition("@")[0] not in replay}
         if replay is not False and not entries:
             raise LabError(f"no order of a search {self.result.name!r} with this searcher and probe is recorded")
         return entries
@@ -119,15 +121,16 @@ class Loop:
 
     def _bear(self, candidate: Any) -> None:
         position, self.asked = self.asked, self.asked + 1
-        wanted = self.evolution.birth(candidate)
+        wanted, seed = self.evolution.birth(candidate), self.evolution.seed
+        seed = seed if isinstance(seed, int) else seed(candidate)
         if isinstance(wanted, Model):
-            (job,) = self.dispatch.evaluations([wanted], position)
+            (job,) = self.dispatch.evaluations([wanted], position, seed)
         else:
             request = wanted if isinstance(wanted, Request) else Request(wanted[0], wanted[1:])
-            (job,) = self.dispatch.births([replace(request, labels=self._labels(candidate, request))], position)
-        self.out[position], self.position[candidate.id] = _Out(candidate, job.id), position
-        if job.id in self.failures:
-            self.done[position] = (Failed(self.failures[job.id]), job.id if job.id in self.lab else None)
+            (job,) = self.dispatch.births([replace(request, labels=self._labels(candidate, request))], position, seed)
+        self.out[position], self.position[candidate.id] = _Out(candidate, job.token, seed), position
+        if job.token in self.failures:
+            self.done[position] = (Failed(self.failures[job.token]), job.id if job.id in self.lab else None)
         elif not self.evolution.replay or candidate.id in self.scripted:
             for place, answer in self.flow.add(job):
                 self._end(place, answer)
@@ -146,18 +149,18 @@ class Loop:
     def _end(self, position: int, answer: Model | Exception) -> None:
         """Take in how a birth and its evaluations ended."""
         if isinstance(answer, Model):
-            self.done[position] = (self._outcome(answer), answer.id)
+            self.done[position] = (self._outcome(answer, self.out[position].seed), answer.id)
         elif isinstance(answer, (BirthFailed, WorkerLost)):
             self.done[position] = (Failed(str(answer)), None)
         else:
             raise answer
 
-    def _outcome(self, model: Model) -> Ok | Failed:
+    def _outcome(self, model: Model, seed: int) -> Ok | Failed:
         """What the searcher is told: the metrics, to be maximised, and what else was asked for."""
         values: dict[str, float] = {}
         right = None
         for form in self.dispatch.forms:
-            record = self.lab.index.measurement(self.lab.evaluation_key(form, model.id, self.dispatch.seed))
+            record = self.lab.index.measurement(self.lab.evaluation_key(form, model.id, seed))
             assert record is not None
             outcome = records.outcome_in(record)
             if isinstance(outcome, Failed):

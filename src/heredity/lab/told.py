@@ -23,7 +23,7 @@ class Entry:
 
     Args:
         candidate: the searcher's number.
-        birth: the id of the birth that it is, or would have been.
+        birth: the id of the birth that it is, or would have been; with "@" and the seed of its evaluations unless 0.
         window: how many candidates were to be in flight then.
         failed: why there was no value.
     """

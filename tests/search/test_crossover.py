@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -124,3 +126,15 @@ def test_parts_that_compute_refuse_what_is_no_vector_and_settings_are_checked():
     for make in (lambda: Points(0), lambda: BLX(-1), lambda: SBX(-1), lambda: SBX(1, rate=0), lambda: Line(-1)):
         with pytest.raises(ValueError, match="got"):
             make()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(eta=st.floats(0, 60), room=st.floats(0, 1e30), seed=st.integers(0, 2**32))
+def test_a_far_bound_is_cut_off_without_a_change(dtype: Any, eta: float, room: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    u = rng.random(50, dtype=dtype)
+    rooms = np.concatenate([rng.random(49), [room]]).astype(dtype)
+    with np.errstate(over="ignore"):
+        share = u * (2 - np.power(1 + 2 * rooms, -(eta + 1)))
+    expected = np.power(np.where(share <= 1, share, 1 / (2 - share)), 1 / (eta + 1))
+    np.testing.assert_array_equal(SBX(eta)._spread(u, rooms), expected)

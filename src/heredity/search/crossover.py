@@ -190,5 +190,9 @@ class SBX(Crossover):
 
         u is uniform; α = 2 − (1 + 2 room)^−(η+1) is 2 without a bound.
         """
-        share = 2 * u if room is None else u * (2 - np.power(1 + 2 * room, -(self.eta + 1)))
-        return np.asarray(np.power(np.where(share <= 1, share, 1 / (2 - share)), 1 / (self.eta + 1)))
+        power = self.eta + 1
+        share = 2 * u
+        if room is not None:
+            # Beyond 2^64 to the root nothing is left of the power next to 2, and numbers next to nothing are slow.
+            share = u * (2 - np.power(np.minimum(1 + 2 * room, 2 ** (64 / power)), -power))
+        return np.asarray(np.power(np.where(share <= 1, share, 1 / (2 - share)), 1 / power))

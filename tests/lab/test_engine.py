@@ -390,10 +390,17 @@ def test_births_are_labelled_and_descend_from_what_birth_names(lab: hd.Lab) -> N
     assert result.best is not None
     last = lab[result.births[3]]
     assert [model.id for model in last.path()] == [root.id, *(result.births[i] for i in range(4))]
-    assert last.labels == {"search": "my own", "candidate": 3, "generation": 3, "mine": True}
+    assert last.labels == {
+        "search": "my own",
+        "aim": "minimize norm",
+        "candidate": 3,
+        "generation": 3,
+        "mine": True,
+    }
     islands = search(lab, Islands(BOX, seed=5), evaluations=2, name="isles").run()
     found = [lab[islands.births[i]].labels for i in (0, 1)]
-    assert found == [{"search": "isles", "candidate": i, "generation": 7, "island": i} for i in (0, 1)]
+    rest = {"search": "isles", "aim": "minimize norm", "generation": 7}
+    assert found == [{**rest, "candidate": i, "island": i} for i in (0, 1)]
     with pytest.raises(LabError, match="candidate 9 of 'line' has no model"):
         evolution.model(9)
     with pytest.raises(LabError, match="'line' has been run"):

@@ -20,13 +20,15 @@ def written(journal: Any) -> str:
     return path.as_uri()
 
 
-def record(journal: Any, first: int, search: str, rows: list[dict[str, float]], *, parts: int = 3) -> list[str]:
+def record(
+    journal: Any, first: int, search: str, rows: list[dict[str, float]], *, parts: int = 3, aim: str | None = None
+) -> list[str]:
     """Births of a search, `parts` in each generation, each the child of the one before; returns their ids."""
     ids = []
     for place, values in enumerate(rows):
         number = first + place
         settings = {"type": "made.up:Mutate", "version": 1, "config": {"sigma": 0.5**place, "fixed": 1}}
-        labels = {"search": search, "candidate": place, "generation": place // parts}
+        labels = {"search": search, "candidate": place, "generation": place // parts} | ({"aim": aim} if aim else {})
         birth = journal.birth(number, [number - 1] if place else [], labels=labels, operator=settings)
         journal.write(birth, journal.value(number, **values))
         ids.append(birth["id"])
@@ -110,6 +112,25 @@ def test_the_front_of_two_measurements_is_found_and_chosen(look: Any, journal: A
         sight.call("text => { location.hash = text }", "tab=search&metric=gain&sx=m:cost&front=left&low=1")
         sight.until("() => heredity.plot().front.length === 2")
         assert set(sight.call("() => heredity.plot().front")) == {ids[0], ids[5]}  # less of both
+
+
+def test_which_way_is_better_is_read_off_the_births(look: Any, journal: Any) -> None:
+    rows = [{"loss": loss, "gain": gain} for loss, gain in ((3, 1), (2, 5), (1, 1), (2, 2))]
+    ids = record(journal, 0, "run", [{name: float(x) for name, x in row.items()} for row in rows], aim="minimize loss")
+    with look(f"{written(journal)}#tab=search&metric=loss") as sight:
+        plot(sight, 4)
+        assert sight.page.is_checked("#low")
+        assert sight.call("() => heredity.plot()")["curves"][1] == [[1, 3], [2, 2], [3, 1]]
+        sight.page.uncheck("#low")
+        sight.until("() => heredity.plot().curves[1].length === 1")  # the first one has the most
+        assert "low=0" in sight.page.url
+        sight.page.check("#low")
+        sight.until("() => !location.hash.includes('low')")  # as it is recorded: nothing to say
+        sight.page.select_option("#sy", "m:gain")  # at which nobody aims
+        sight.until("() => !document.getElementById('low').checked")
+        sight.page.select_option("#sx", "m:loss")
+        sight.until("() => heredity.plot().front.length === 2")
+        assert set(sight.call("() => heredity.plot().front")) == {ids[1], ids[2]}  # more gain or less loss
 
 
 def test_an_archive_is_coloured_by_a_third_measurement(look: Any, journal: Any) -> None:

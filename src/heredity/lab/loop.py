@@ -136,12 +136,19 @@ class Loop:
                 self._end(place, answer)
 
     def _labels(self, candidate: Any, request: Request) -> dict[str, Any]:
-        """What the page shows and colours by; `generation` and `island` where there are any."""
+        """What the page shows and colours by, and the aim; `generation` and `island` where there are any."""
         generation = getattr(self.searcher, "generation", None)
         if not isinstance(generation, int):
             generation = self.round - 1 if self.mode == "generational" else None
         island = getattr(candidate, "island", getattr(candidate.value, "island", None))
-        found = {"search": self.result.name, "candidate": candidate.id, "generation": generation, "island": island}
+        aims = zip(self.evolution.directions, self.evolution.metrics, strict=True)
+        found = {
+            "search": self.result.name,
+            "aim": ", ".join(f"{direction} {metric}" for direction, metric in aims),
+            "candidate": candidate.id,
+            "generation": generation,
+            "island": island,
+        }
         return {**{name: value for name, value in found.items() if value is not None}, **request.labels}
 
     # Telling

@@ -126,7 +126,7 @@ function sidesTable(rows, numeric) {
           h("td", text(a)),
           h("td", text(b)),
           numeric &&
-            h("td", a === undefined || b === undefined ? "" : gainText(a - b, state.low && key === app.metric)),
+            h("td", a === undefined || b === undefined ? "" : gainText(a - b, app.low && key === app.metric)),
         ),
       ),
     ),

@@ -43,7 +43,8 @@ function renderControls() {
   put("sx", state.sx);
   put("sy", upKey());
   put("front", state.front);
-  for (const id of ["low", "log", "mates", "named"]) $(id).checked = state[id];
+  for (const id of ["log", "mates", "named"]) $(id).checked = state[id];
+  $("low").checked = app.low;
   $("show-trunk").setAttribute("aria-pressed", String(!state.all));
   $("show-all").setAttribute("aria-pressed", String(state.all));
   for (const box of document.querySelectorAll("#kinds input"))
@@ -77,11 +78,11 @@ function buildControls(metrics) {
     group("labels", colours.numbers),
   ];
   const group = (label, options) => (options.length ? h("optgroup", { label }, options.map(option)) : null);
-  const check = (id, text, tabs) =>
+  const check = (id, text, tabs, value = on => on) =>
     h(
       "label",
       { class: "check", "data-tabs": tabs },
-      h("input", { id, type: "checkbox", on: { change: event => setState({ [id]: event.target.checked }) } }),
+      h("input", { id, type: "checkbox", on: { change: event => setState({ [id]: value(event.target.checked) }) } }),
       text,
     );
   const limit = id =>
@@ -188,7 +189,7 @@ function buildControls(metrics) {
     choice(
       "front",
       "front",
-      Object.entries({ "": "greater x", left: "smaller x", none: "none" }).map(option),
+      Object.entries({ "": "by aim", right: "greater x", left: "smaller x", none: "none" }).map(option),
       "search",
     ),
     h(
@@ -209,7 +210,7 @@ function buildControls(metrics) {
         searchChoices().map(value => h("option", { value })),
       ),
     ),
-    check("low", "lower is better"),
+    check("low", "lower is better", undefined, on => (on === app.lowSaid ? "" : on ? "1" : "0")),
     check("log", "log", "search"),
     check("mates", "second parents", "graph"),
     filter,

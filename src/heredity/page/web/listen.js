@@ -178,7 +178,7 @@ function tipFor({ item, fold }) {
     ];
   }
   if (item.members.length === 1) return birthTip(item.birth);
-  const best = app.metric ? bestOf(app.metric, state.low, item.members) : -1;
+  const best = app.metric ? bestOf(app.metric, app.low, item.members) : -1;
   const matched = app.matches ? item.members.filter(birth => app.matches.flags[birth]).length : 0;
   return [
     h("b", `${item.members.length} siblings by ${titleOf(item.members[0])}`),

@@ -63,7 +63,10 @@ function setState(patch, { quiet = false } = {}) {
 function derive() {
   app.metric = lab.values.has(state.metric) ? state.metric : usualMetric();
   const { metric } = app;
-  app.best = metric === null ? -1 : remember("best", [metric, state.low], () => bestOf(metric, state.low));
+  const up = state.tab === "search" ? upKey().slice(2) : metric;
+  app.lowSaid = remember("lowSaid", up, () => isMinimized(up));
+  app.low = state.low ? state.low === "1" : app.lowSaid;
+  app.best = metric === null ? -1 : remember("best", [metric, app.low], () => bestOf(metric, app.low));
   [app.sel, app.cmp] = [find(state.sel), find(state.cmp)];
   app.picked = remember("pick", state.pick, () => state.pick.map(find).filter(birth => birth >= 0));
   app.colour = remember("colour", state.color, () => colouring(state.color));
@@ -73,9 +76,9 @@ function derive() {
   const extra = [app.sel, app.cmp, ...app.picked].filter(birth => birth >= 0);
   app.special = new Set([...extra, app.best, ...lab.names.keys()]);
   const opened = new Set(state.open);
-  const shape = [metric, state.low, state.ends, state.all, state.open, extra];
+  const shape = [metric, app.low, state.ends, state.all, state.open, extra];
   app.trunk = remember("trunk", shape, () =>
-    growTrunk({ metric, low: state.low, ends: state.ends, all: state.all, opened, extra }),
+    growTrunk({ metric, low: app.low, ends: state.ends, all: state.all, opened, extra }),
   );
   const before = app.layout;
   app.layout = remember("layout", [shape, state.x], () =>

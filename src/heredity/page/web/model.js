@@ -192,6 +192,12 @@ function usualMetric() {
   return found;
 }
 
+/** Whether the searches that aim at a metric all minimise it. */
+function isMinimized(metric) {
+  const aims = new Set([...new Set(lab.labels)].flatMap(({ aim }) => (typeof aim === "string" ? aim.split(", ") : [])));
+  return aims.has(`minimize ${metric}`) && !aims.has(`maximize ${metric}`);
+}
+
 /** The birth with the best value, the first born of equals; -1 when nothing was measured. */
 function bestOf(metric, low, among = forest.births) {
   let best = -1,

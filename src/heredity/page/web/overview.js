@@ -2,7 +2,7 @@
 
 function overviewPanel() {
   const { picked } = app,
-    facts = remember("overview", [app.metric, state.low], phylogeny);
+    facts = remember("overview", [app.metric, app.low], phylogeny);
   return [
     h("h2", "The lineage"),
     remark("Select a model to see where it comes from and what came of it."),

@@ -8,7 +8,7 @@ function renderPanel() {
     sel,
     app.cmp,
     app.metric,
-    state.low,
+    app.low,
     app.picked,
     state.open,
     state.theme,
@@ -49,7 +49,7 @@ function gainMark(birth, metric) {
   const parent = forest.primary[birth];
   const value = valueOf(metric, birth),
     before = parent >= 0 ? valueOf(metric, parent) : undefined;
-  return value == null || before == null ? "" : gainText(value - before, state.low);
+  return value == null || before == null ? "" : gainText(value - before, app.low);
 }
 
 /** A difference; colour is not all that tells better from worse: the sign does. */
@@ -137,7 +137,7 @@ function measuredTable(birth) {
         "tr",
         h("th", { scope: "row" }, metric),
         h("td", number(valueOf(metric, birth))),
-        h("td", before == null ? "" : gainText(valueOf(metric, birth) - before, state.low && metric === app.metric)),
+        h("td", before == null ? "" : gainText(valueOf(metric, birth) - before, app.low && metric === app.metric)),
       );
     });
   const failed = (lab.failures.get(birth) ?? []).map(({ probe, reason }) =>
@@ -184,7 +184,7 @@ function childrenList(birth) {
     ].join(", ");
   const worth = child => {
     const value = valueOf(metric, child);
-    return value == null ? -Infinity : state.low ? -value : value;
+    return value == null ? -Infinity : app.low ? -value : value;
   };
   const sorted = children.length > 12 ? [...children].sort((a, b) => worth(b) - worth(a) || 0) : children;
   const show = most => {

@@ -108,7 +108,7 @@ function searchPlot({ low, colour }) {
     };
     if (!overRun()) {
       if (state.front === "none") continue;
-      const front = frontOf(mine, state.front === "left", low);
+      const front = frontOf(mine, state.front ? state.front === "left" : isMinimized(state.sx.slice(2)), low);
       for (const { birth } of front) marked.push(birth);
       curves.push({ points: front.map(one => [one.x, one.value]), colour: paint, steps: true });
     } else if (runs.length > 1 && measured) {

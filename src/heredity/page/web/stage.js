@@ -18,7 +18,7 @@ function scene(width, height) {
     width,
     height,
     x: state.x,
-    low: state.low,
+    low: app.low,
     mates: state.mates,
     anyDeaths: lab.death.size > 0,
     lostRoots: app.trunk.lostRoots,

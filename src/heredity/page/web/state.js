@@ -5,7 +5,7 @@ const DEFAULTS = {
   x: "order",
   color: "kind",
   metric: "",
-  low: false,
+  low: "",
   all: false,
   mates: false,
   ends: 100,

@@ -33,7 +33,7 @@ function storyPanel(birth) {
       h(
         "ol",
         { class: "story" },
-        path.map((one, place) => storyStep(one, place, path, state.low)),
+        path.map((one, place) => storyStep(one, place, path, app.low)),
       ),
     ),
   ];

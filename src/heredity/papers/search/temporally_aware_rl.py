@@ -174,6 +174,8 @@ PAPER = Paper(
         "a generation's budget is common to all members, and to the seeds that are computed side by side",
         "intervals are over ten seeds of the search; each is tested on 256 levels, which are averaged, where a "
         "bootstrap over levels as well would widen them slightly",
+        "an agent whose policy is no longer finite counts with return 0, the lowest there is: tuned A2C may diverge in "
+        "some levels with more updates than it was tuned for",
         "both coefficients must move: the paper shows it for its whole objectives",
         "walls that would fill a whole level are left out",
     ),

@@ -27,6 +27,7 @@ HIDDEN = 8
 DIM = 2 * HIDDEN + HIDDEN + 2 * HIDDEN + 2
 WORKERS, STEPS, LIMIT, TEST_WORKERS = 8, 10, 12, 64
 HORIZONS = (10, 30, 100, 300)  # the last lies outside of what was trained on
+LOWEST = 0.0  # return of a policy that collects nothing; no reward is negative
 LIFETIMES = (10, 100)
 VALUE_LR = 2.0
 TESTING = 2**41  # seeds of levels from here on are for tests, below for training
@@ -248,6 +249,8 @@ class TestedSchedules(Operator):
     """What the parent's schedules are worth on unseen levels: the child holds their `rows` and `values`
     [count, horizons], mean returns; a seed's levels are the same for all kinds.
 
+    An agent whose policy is no longer finite has the lowest return; notes say how many there were ("diverged_300", …).
+
     Args:
         first: seed of the first row. kind_of: what rows mean. levels: of each seed.
     """
@@ -266,14 +269,16 @@ class TestedSchedules(Operator):
         rule = rule_of(self.kind_of, rows)
         if self.kind_of in ("constant", "annealed"):
             rule.value_lr = rows[:, 2].repeat_interleave(self.levels)
-        values = []
+        values, diverged = [], []
         for horizon in HORIZONS:
             world, test = worlds(seeds)
             policy = train_agent(rule, world, horizon, steps=STEPS).tables["policy"]
             returns = evaluate(policy, test, LIMIT).reshape(len(rows), -1)
-            values.append(returns.mean(1))
+            diverged.append(int(returns.isnan().sum()))
+            values.append(returns.nan_to_num(LOWEST).mean(1))
             context.progress(len(values), len(HORIZONS))
-        return Child({"rows": rows, "values": torch.stack(values, dim=1)}, None, {})
+        notes = {f"diverged_{horizon}": float(n) for horizon, n in zip(HORIZONS, diverged, strict=True)}
+        return Child({"rows": rows, "values": torch.stack(values, dim=1)}, None, notes)
 
 
 @dataclass(frozen=True)

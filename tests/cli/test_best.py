@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+import heredity as hd
+
+
+@dataclass(frozen=True)
+class Tripled(hd.Operator):
+    """Three times the weights."""
+
+    def apply(self, parents: hd.Parents, context: hd.Context) -> Mapping[str, torch.Tensor]:
+        return {name: 3 * tensor for name, tensor in parents[0].weights().items()}
+
+
+@dataclass(frozen=True)
+class Sum(hd.Probe):
+    def measure(self, model: hd.Model, context: hd.Context) -> Mapping[str, float]:
+        return {"score": sum(float(tensor.sum()) for tensor in model.weights().values())}
+
 
 def test_the_highest_first(run, family):
     found = run("best", "--metric", "score", "-n", "3", "--json").json
@@ -32,3 +53,13 @@ def test_children_in_any_role(run, family):
     out = run("children", "chat").out
     assert "as mate" in out and "7.5000" in out
     assert run("children", "latest").out.endswith("has no children\n")
+
+
+def test_what_searches_aimed_at_comes_first_unless_it_is_said_otherwise(run, family):
+    aimed = family.lab.derive(Tripled(), family.merged, labels={"aim": "minimize score"})
+    family.lab.measure(Sum(), aimed)
+    found = run("best", "--metric", "score", "-n", "1", "--json").json
+    assert (found["direction"], found["models"][0]["value"]) == ("min", 3.0)
+    found = run("best", "--metric", "score", "-n", "1", "--max", "--json").json
+    assert (found["direction"], found["models"][0]["id"]) == ("max", aimed.id)
+    assert run("tree", "--metric", "score", "--json").json["best"] == family.ancestor.id

@@ -43,6 +43,16 @@ def test_only_ancestors_of_the_ends_are_drawn_and_clades_are_folded_where_they_b
     assert (grown.folds[0].births, grown.folds[0].best) == (1, 0.5)
 
 
+def test_where_lower_is_better_folds_and_ends_go_by_the_lowest():
+    low = forest([-1, 0, 1, 1, 3, 0], [0.6, 0.2, 0.3, 0.4, 0.9, 0.5])
+    low.low, low.best = True, 1
+    grown = grow_trunk(low, [2])
+    assert (grown.folds[1].births, grown.folds[1].best) == (2, 0.4)
+    assert tips(low, 3)[-1] == 2  # after the best and the newest, of the leaves 2, 4 and 5
+    low.low = False
+    assert tips(low, 3)[-1] == 4
+
+
 def test_roots_without_a_drawn_descendant_are_counted_apart():
     grown = grow_trunk(forest([-1, 0, -1, 2]), [1])
     assert grown.lost_roots == 1 and grown.lost.births == 2

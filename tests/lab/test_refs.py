@@ -123,3 +123,21 @@ def test_unrelated_models_have_no_common_ancestor(lab: hd.Lab, family: dict[str,
     import torch
 
     assert family["e"].mrca(lab.add({"w": torch.zeros(3)})) is None
+
+
+def test_best_is_what_searches_aimed_at(lab: hd.Lab) -> None:
+    import torch
+
+    root = lab.add({"w": torch.zeros(3)})
+    made = [lab.derive(Mutate(sigma), root, labels={"aim": "maximize gain, minimize norm"}) for sigma in (0.1, 2.0)]
+    for model in made:
+        lab.measure(Norm(), model)
+    least, most = sorted(made, key=lambda model: model.value("norm"))
+    assert lab["best:norm"] == least == lab["best"] == lab["best:norm:min"]
+    assert lab["best:norm:max"] == most
+    other = lab.derive(Mutate(0.5), root, labels={"aim": "maximize norm"})
+    assert lab["best:norm"] == least  # one that was not measured says nothing
+    lab.measure(Norm(), other)
+    assert lab["best:norm"] == most  # they disagree: the highest, as where nothing is said
+    with pytest.raises(UnknownModel, match="the direction is max or min"):
+        lab["best:norm:up"]

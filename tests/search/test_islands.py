@@ -4,6 +4,7 @@ import pytest
 from heredity.errors import EvaluationFailed
 from heredity.search.box import Box
 from heredity.search.cma_es import CMAES
+from heredity.search.cr_fm_nes import CRFMNES
 from heredity.search.differential_evolution import DifferentialEvolution
 from heredity.search.evolution import ElitistEvolution, RegularizedEvolution
 from heredity.search.genetic import GeneticAlgorithm
@@ -15,6 +16,7 @@ from heredity.search.permutations import Permutations
 from heredity.search.random_search import RandomSearch
 from heredity.search.shade import SHADE
 from heredity.search.snes import SNES
+from heredity.search.xnes import XNES
 
 BOX = Box(-5, 5, dim=3)
 
@@ -159,6 +161,8 @@ def test_wrong_islands_are_named():
 HOSTS = [
     lambda: CMAES(BOX, 8),
     lambda: SNES(BOX, 8),
+    lambda: XNES(BOX, 8),
+    lambda: CRFMNES(BOX, 8),
     lambda: RegularizedEvolution(BOX, 8, 3),
     lambda: ElitistEvolution(BOX, 8, 4, 4, 2, key=lambda x: x.tobytes()),
     lambda: GeneticAlgorithm(BOX, 8),
@@ -189,7 +193,31 @@ def test_what_a_host_receives_it_sends_on_and_keeps_over_a_save(make):
                 host.receive([known], [0.0])
 
 
-@pytest.mark.parametrize("kind", [CMAES, SNES])
+@pytest.mark.parametrize("kind", [SNES, XNES, CRFMNES])
+def test_a_near_stranger_is_seen_as_the_draw_that_it_could_be(kind):
+    searcher = kind(Box(dim=4, start=[3.0, -1.0, 0.5, 2.0]), 10, seed=3)
+    for _ in range(30):
+        searcher.tell_array(-np.square(searcher.ask_array() * [1.0, 2.0, 4.0, 8.0] @ TURN).sum(axis=1))
+    searcher.ask_array()
+    stranger = searcher.center + 0.5 * np.sqrt(np.diag(_covariance(searcher)))
+    searcher._inject(stranger[None], slice(9, 10))
+    if kind is CRFMNES:
+        seen = searcher.center + searcher._sigma * searcher._D * searcher._y[9]
+        np.testing.assert_allclose(searcher._y[9], searcher._stretched(searcher._z[9:], 0.5)[0], rtol=1e-12)
+    else:
+        spread = np.diag(searcher.sigma) if kind is SNES else searcher._sigma * searcher._shape
+        seen = searcher.center + spread @ searcher._noise[9]
+    np.testing.assert_allclose(seen, stranger, rtol=1e-9)
+
+
+TURN = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+
+
+def _covariance(searcher):
+    return searcher.covariance if isinstance(searcher, XNES) else np.diag(searcher.sigma**2)
+
+
+@pytest.mark.parametrize("kind", [CMAES, SNES, CRFMNES])
 def test_a_far_stranger_moves_a_distribution_by_no_more_than_a_long_draw(kind):
     box = Box(dim=4)
     shifts = []

@@ -30,11 +30,16 @@ def best_command(
         str | None, typer.Option("--metric", "-m", help="What to rank by; by default fitness, or the only metric.")
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many models.")] = 10,
-    lowest: Annotated[bool, typer.Option("--min", help="Lowest first: for losses.")] = False,
+    lowest: Annotated[
+        bool | None,
+        typer.Option("--min/--max", help="Lowest or highest first; by default as the births' searches say."),
+    ] = None,
     lab_path: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Models with the highest (or lowest) value of a metric.
+    """Models with the best values of a metric.
+
+    Best is what the searches aimed at that made them; where none did, the highest.
 
     JSON: {metric, direction, models}; a model is a birth as in log with rank and value.
 
@@ -42,10 +47,12 @@ def best_command(
     """
     from heredity.cli.console import Out, number, print_json
     from heredity.cli.lineage import Facts
-    from heredity.lab.refs import default_metric
+    from heredity.lab.refs import default_metric, direction_of
 
     with open_lab(lab_path) as lab:
         chosen = check_metric(lab, metric) if metric is not None else default_metric(lab.index)
+        if lowest is None:
+            lowest = direction_of(lab.index, chosen) == "min"
         rows = lab.index.query(
             "SELECT m.id, m.value FROM metrics m JOIN births b ON b.id = m.id WHERE m.metric = ? "
             f"ORDER BY m.value {'ASC' if lowest else 'DESC'}, b.time, b.id LIMIT ?",

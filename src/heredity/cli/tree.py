@@ -198,6 +198,6 @@ def _run_cells(line: Row, forest: Forest, trunk: Trunk, mates: set[str]) -> list
     several = f", {merged:,} with several parents" if merged else ""
     beside = Fold()
     for place in line.run:
-        beside.add(trunk.folds.get(place, Fold()))
+        beside.add(trunk.folds.get(place, Fold()), low=forest.low)
     text = styled(f"{plural(len(line.run), 'birth')} in a row{several}{gain}", "dim")
     return [Text(f"{line.stem}⋮", "dim"), "", "", text, "", _fold_text(beside, forest.any_deaths)]

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from heredity.lab.refs import direction_of
+
 if TYPE_CHECKING:
     from heredity.lab import Lab
 
@@ -22,11 +24,13 @@ class Fold:
     living: int = 0
     best: float | None = None
 
-    def add(self, other: Fold) -> None:
-        """Count another fold's births too."""
+    def add(self, other: Fold, *, low: bool = False) -> None:
+        """Count another fold's births too; `low`: lower values are better."""
         self.births += other.births
         self.living += other.living
-        if other.best is not None and (self.best is None or other.best > self.best):
+        if other.best is not None and (
+            self.best is None or (other.best < self.best if low else other.best > self.best)
+        ):
             self.best = other.best
 
 
@@ -45,7 +49,8 @@ class Forest:
         dead: whether a population let it go.
         names: of those that have any.
         any_deaths: whether any of these births has died.
-        best: position of the highest value, the first born of equals.
+        best: position of the best value, the first born of equals.
+        low: whether lower values are better, as the births' searches say.
     """
 
     ids: list[str]
@@ -59,6 +64,7 @@ class Forest:
     names: dict[int, list[str]]
     any_deaths: bool
     best: int | None
+    low: bool = False
 
 
 def read_forest(lab: Lab, metric: str | None, root: str | None = None) -> Forest:
@@ -92,11 +98,12 @@ def read_forest(lab: Lab, metric: str | None, root: str | None = None) -> Forest
     for name, birth in lab.index.query("SELECT name, id FROM names ORDER BY time, name"):
         if birth in places:
             names.setdefault(places[birth], []).append(name)
-    measured = ((value, -place) for place in order if (value := values[place]) is not None)
+    low = metric is not None and direction_of(lab.index, metric) == "min"
+    measured = ((-value if low else value, -place) for place in order if (value := values[place]) is not None)
     best = max(measured, default=None)
     any_deaths = any(dead[place] for place in order)
     return Forest(
-        ids, parents, children, roots, order, depths, values, dead, names, any_deaths, -best[1] if best else None
+        ids, parents, children, roots, order, depths, values, dead, names, any_deaths, -best[1] if best else None, low
     )
 
 
@@ -112,11 +119,10 @@ def tips(forest: Forest, most: int) -> list[int]:
         candidates = [place for place in forest.order if not forest.dead[place]]
     else:
         candidates = [place for place in forest.order if not forest.children[place]]
-    lowest = float("-inf")
 
     def rank(place: int) -> tuple[float, int]:
         value = forest.values[place]
-        return (lowest if value is None else value, place)
+        return (float("-inf") if value is None else -value if forest.low else value, place)
 
     candidates.sort(key=rank, reverse=True)
     return [*always, *(place for place in candidates if place not in always)][: max(most, len(always))]
@@ -168,13 +174,13 @@ def grow_trunk(forest: Forest, ends: Iterable[int], *, depth: int | None = None,
         if drawn[place]:
             continue
         fold = below.pop(place, None) or Fold()
-        fold.add(Fold(1, not forest.dead[place], forest.values[place]))
+        fold.add(Fold(1, not forest.dead[place], forest.values[place]), low=forest.low)
         if place in roots:
-            trunk.lost.add(fold)
+            trunk.lost.add(fold, low=forest.low)
             trunk.lost_roots += 1
             continue
         parent = forest.parents[place]
-        (trunk.folds if drawn[parent] else below).setdefault(parent, Fold()).add(fold)
+        (trunk.folds if drawn[parent] else below).setdefault(parent, Fold()).add(fold, low=forest.low)
     for place in forest.order:
         if drawn[place]:
             trunk.branches[place] = [child for child in forest.children[place] if drawn[child]]

@@ -10,7 +10,9 @@ from heredity.errors import AmbiguousModel, UnknownModel
 if TYPE_CHECKING:
     from heredity.lab.index import Index
 
-HELP = "an id or its first characters, a name, best, best:METRIC, best:METRIC:min, latest, or any of these with ~N"
+HELP = (
+    "an id or its first characters, a name, best, best:METRIC, best:METRIC:min or :max, latest, or any of these with ~N"
+)
 
 
 def resolve(index: Index, reference: str) -> str:
@@ -91,9 +93,27 @@ def default_metric(index: Index) -> str:
     raise UnknownModel(f"say which metric: {', '.join('best:' + metric for metric in metrics)}")
 
 
-def best(index: Index, metric: str | None = None, direction: str = "max") -> str:
-    """The id with the highest (or, with "min", lowest) value of a metric; of equals the first born."""
+def direction_of(index: Index, metric: str) -> str:
+    """ "min" where all searches that aim at a metric minimise it, else "max"."""
+    rows = index.query(
+        "SELECT DISTINCT json_extract(b.line, '$.labels.aim') FROM metrics m JOIN births b ON b.id = m.id "
+        "WHERE m.metric = ? AND instr(b.line, '\"aim\":')",
+        (metric,),
+    )
+    aims = {aim for row in rows if isinstance(row[0], str) for aim in row[0].split(", ")}
+    return "min" if f"minimize {metric}" in aims and f"maximize {metric}" not in aims else "max"
+
+
+def best(index: Index, metric: str | None = None, direction: str | None = None) -> str:
+    """The id with the best value of a metric; of equals the first born.
+
+    Args:
+        index: of the lab.
+        metric: by default that of `default_metric`.
+        direction: "max" or "min"; by default that of `direction_of`.
+    """
     metric = metric or default_metric(index)
+    direction = direction or direction_of(index, metric)
     if direction not in ("max", "min"):
         raise UnknownModel(f"best:{metric}:{direction}: the direction is max or min")
     order = "DESC" if direction == "max" else "ASC"

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from heredity.search.box import Vectors, as_box
 from heredity.search.generations import Array, Vector, VectorSearcher
+from heredity.search.migration import clipped
 from heredity.search.noise import weighted_squares, weighted_sum
 
 SIGMA = 1e-25, 1e25  # far from the limits of float32
@@ -84,12 +85,21 @@ class CRFMNES(VectorSearcher):
     def _draw(self, rng: np.random.Generator) -> Array:
         half = self._normal(rng, (self.population - self.population // 2, self.dim))
         self._z = np.concatenate([half, -half[: self.population // 2]])
-        length = np.linalg.norm(self._v)
-        direction = self._v / length
-        self._y = self._z + np.outer(self._z @ direction, (np.sqrt(1 + length**2) - 1) * direction)
+        self._y = self._stretched(self._z, 0.5)
         drawn = self._y * (self._sigma * self._D)
         drawn += self._mean
         return drawn.astype(self.dtype, copy=False)
+
+    def _stretched(self, x: Array, power: float) -> Array:
+        """Rows of `x` [k, dim] times (I + v vᵀ) to a power."""
+        length = np.linalg.norm(self._v)
+        direction = self._v / length
+        return np.asarray(x + np.outer(x @ direction, ((1 + length**2) ** power - 1) * direction))
+
+    def _inject(self, x: Array, places: slice) -> None:
+        steps = (x - self._mean) / (self._sigma * self._D)
+        self._z[places] = clipped(self._stretched(steps, -0.5))
+        self._y[places] = self._stretched(self._z[places], 0.5)
 
     def _learn(self, x: Array, fitness: Vector) -> None:
         n, size, z = self.dim, self.population, self._z

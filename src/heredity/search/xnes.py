@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from heredity.search.box import Vectors, as_box
 from heredity.search.generations import Array, Vector, VectorSearcher
+from heredity.search.migration import clipped
 from heredity.search.shaping import nes_utilities
 
 
@@ -73,6 +74,10 @@ class XNES(VectorSearcher):
         drawn: Array = self._noise @ (self._sigma * self._shape).T.astype(self.dtype)
         drawn += self._mean
         return drawn
+
+    def _inject(self, x: Array, places: slice) -> None:
+        spread = self._sigma * self._shape.astype(np.float64)
+        self._noise[places] = clipped(np.linalg.solve(spread, (x - self._mean).T).T)
 
     def _learn(self, x: Array, fitness: Vector) -> None:
         weights = np.empty(self.population, self.dtype)

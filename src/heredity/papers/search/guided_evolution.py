@@ -160,7 +160,7 @@ PAPER = Paper(
         "the rules that every prompt ends with are in those of Evolution of Thought and crossover, too",
         "random changes of the seed gene may be several at once: single ones are fewer than the budget",
         "the interval is over divisions of the data; retrainings are averaged",
-        "with three seeds, as planned first, the loop beat random changes by .063 [.036, .110], which Student's interval "
+        "with three seeds, as planned first, the loop beat random changes by .063 [.036, .110], which Student's range "
         "doubted: seven more were added, under the same rule, and all ten count",
     ),
     covers=(

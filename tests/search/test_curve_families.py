@@ -89,3 +89,10 @@ def test_wrong_observations_are_named(x, y):
     for kind in FAMILIES.values():
         with pytest.raises(ValueError, match=r"sizes|finite"):
             kind.fit(x, y)
+
+
+def test_a_curve_too_steep_for_numbers_is_a_failure():
+    heights = np.array([10.0, 90.0, 90.0, 90.0])
+    assert PowerLaw.fit(np.arange(1, 5) * 5e3, heights).b > 40
+    with pytest.raises(EvaluationFailed, match=r"the PowerLaw of 4 observations is too steep for sizes such as 5e\+06"):
+        PowerLaw.fit(np.arange(1, 5) * 5e6, heights)

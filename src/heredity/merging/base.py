@@ -22,8 +22,8 @@ from heredity.errors import MergeError, NonFinite
 if TYPE_CHECKING:
     from torch import Tensor
 
-StateDict: TypeAlias = "dict[str, Tensor]"
-Weights: TypeAlias = "Mapping[str, Tensor]"
+StateDict: TypeAlias = dict[str, "Tensor"]
+Weights: TypeAlias = Mapping[str, "Tensor"]
 
 
 class Merger(ABC):

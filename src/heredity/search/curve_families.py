@@ -77,7 +77,8 @@ class Curve(ABC):
 
         Raises:
             ValueError: lengths differ, fewer than three observations, sizes do not increase, or a value is not finite.
-            EvaluationFailed: the fit does not converge.
+            EvaluationFailed: the fit does not converge, or is steeper than numbers can say: a power law whose first
+                step is everything has a factor beyond 10^308.
         """
         from scipy.optimize import least_squares
 
@@ -119,7 +120,12 @@ class Curve(ABC):
                 raise EvaluationFailed(f"{cls.__name__} cannot be fitted to {len(sizes)} observations") from error
         if not found.success or not np.isfinite(found.x).all():
             raise EvaluationFailed(f"the fit of {cls.__name__} to {len(sizes)} observations does not converge")
-        return cls.scaled(found.x, float(sizes[0]))
+        try:
+            return cls.scaled(found.x, float(sizes[0]))
+        except OverflowError:
+            raise EvaluationFailed(
+                f"the {cls.__name__} of {len(sizes)} observations is too steep for sizes such as {sizes[0]:g}"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)

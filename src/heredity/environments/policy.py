@@ -72,14 +72,19 @@ class BoundPolicy:
 
     def __init__(self, policy: PopulationPolicy, weights: list[Tensor]) -> None:
         self._policy, self._weights = policy, weights
+        self._floats = torch.empty(0, device=policy.device)
 
     @torch.no_grad()
     def __call__(self, observations: NDArray[np.generic]) -> NDArray[np.float32]:
         """Outputs [n, m, out] of observations [n, m, …]: each member sees its own m."""
         x = torch.from_numpy(np.ascontiguousarray(observations)).to(self._policy.device)
-        x = x.float()
-        if self._policy.scale != 1.0:
-            x = x * self._policy.scale
+        if x.dtype != torch.float32 or self._policy.scale != 1.0:
+            # Pictures of a population are large: to allocate their floats anew costs more than to convert them.
+            if self._floats.shape != x.shape:
+                self._floats = torch.empty(x.shape, device=self._policy.device)
+            x = self._floats.copy_(x)
+            if self._policy.scale != 1.0:
+                x.mul_(self._policy.scale)
         out = self._stacked(x) if self._policy.layers is not None else self._mapped(x)
         return out.cpu().numpy()
 

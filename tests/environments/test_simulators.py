@@ -143,3 +143,16 @@ def test_the_maze_needs_gymnasium_only_as_an_environment(monkeypatch):
     assert make_world("HardMaze").name == "HardMaze"
     with pytest.raises(MissingExtra, match=r"heredity\[environments\]"):
         importlib.import_module("heredity.environments.hard_maze")
+
+
+def test_loading_a_model_leaves_no_file_behind_and_the_users_handler_in_place(tmp_path, monkeypatch):
+    mujoco = pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+    heard = []
+    mujoco.set_mju_user_warning(heard.append)
+    try:
+        make_world("HalfCheetah-v5").close()
+        assert mujoco.get_mju_user_warning() == heard.append
+    finally:
+        mujoco.set_mju_user_warning(None)
+    assert heard == [] and list(tmp_path.iterdir()) == []

@@ -38,7 +38,7 @@ class _MujocoWorld(World):
             raise MissingExtra(f"the model of {self.name}", "environments")
         path = Path(found.origin).parent / "envs" / "mujoco" / "assets" / self.asset
         self._mujoco: Any = mujoco
-        self.model: Any = mujoco.MjModel.from_xml_path(str(path))
+        self.model: Any = _quietly(mujoco, lambda: mujoco.MjModel.from_xml_path(str(path)))
         self._first = mujoco.MjData(self.model)
         self._qpos, self._qvel = self._first.qpos.copy(), self._first.qvel.copy()
         self._dt = self.model.opt.timestep * self.frame_skip
@@ -126,6 +126,16 @@ class _MujocoWorld(World):
     def _effort(self, actions: Array) -> Floats | float:
         """What actions [n, a] cost; of all rows at once, for a thread that computes holds up the others."""
         return 0.0
+
+
+def _quietly(mujoco: Any, load: Callable[[], Any]) -> Any:
+    """Load a model of gymnasium's without MuJoCo's notes on it, which would go to a file in the working directory."""
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda text: None)
+    try:
+        return load()
+    finally:
+        mujoco.set_mju_user_warning(before)
 
 
 class HalfCheetahWorld(_MujocoWorld):

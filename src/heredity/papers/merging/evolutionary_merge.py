@@ -152,7 +152,7 @@ CLAIM = Claim(
         Level("the domain's parent reads turned 0-4", "parent_domain", "old_classes", above=0.8),
     ),
     scales=(
-        Scale("small", 20, "10 minutes on 2 cores", {"evaluations": 300}),
+        Scale("small", 5, "5 minutes on 2 cores", {"evaluations": 300}),
         Scale("medium", 20, "an evening on 2 cores", {"evaluations": 1000}),
         Scale(
             "full",
@@ -204,7 +204,7 @@ PAPER = Paper(
         "merges keep the masks of DARE fixed during a search, so that the winner can be rebuilt",
         "input scales of a path are folded into the weights",
         "the start of the search is weight 1/3 and density 1",
-        "five seeds were planned first and could not tell the differences apart: there are twenty, under the same rule",
+        "the card plans five seeds, which could not tell the differences apart: the result has twenty (--seeds 20)",
     ),
     covers=(
         "heredity.merging.evolutionary",

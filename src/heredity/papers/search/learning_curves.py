@@ -112,8 +112,8 @@ CLAIM = Claim(
     scales=(
         Scale(
             "small",
-            40,
-            "6 minutes on 2 cores",
+            10,
+            "5 minutes on 2 cores",
             {
                 "names": 260_000,
                 "step": 1000,
@@ -191,8 +191,8 @@ PAPER = Paper(
         "a run stops when the level is known, λ + 1 observations after it: what was trained until then is paid for",
         "cells are means over a seed's taggers, resampled by seeds; the share of stopped runs is judged by its mean's "
         "interval over seeds",
-        "ten seeds were planned first and confirmed all four; since Student's interval doubted that waiting for the "
-        "stop pays, there are forty, under the same rule",
+        "the card plans ten seeds, which confirmed all four; since Student's interval doubted that waiting for the "
+        "stop pays, the result has forty (--seeds 40), under the same rule",
     ),
     covers=(
         "heredity.search.learning_curves",
